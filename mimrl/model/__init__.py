@@ -1,0 +1,1 @@
+"""The network: encoders, fusion, head."""
