@@ -1,0 +1,58 @@
+# Each target sets itself up: a virtual environment with the versions of constraints.txt, made
+# anew when pyproject.toml, constraints.txt or the version of mimrl change.
+# Settings: PYTHON (3.11 to 3.13), VENV, and MIMRL_DATA_ROOT, MIMRL_REFERENCE_ROOT for the tests
+# that read real data and the numbers of other codes; without them those tests are skipped.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+INPUTS := pyproject.toml constraints.txt mimrl/__init__.py
+STAMP := $(VENV)/.installed-$(shell cat $(INPUTS) | cksum | cut -d ' ' -f 1)
+DEMO := runs/demo/seed0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint format bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## install into .venv; the other targets do this themselves
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] < (3, 14); sys.exit(None if ok else f"Python 3.11 to 3.13 is needed, {sys.executable} is {sys.version.split()[0]}; name another with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+demo: $(STAMP)  ## train on planted data, then read R, U1, U2 and S from the checkpoint
+	$(BIN)/python train.py --config configs/demo.yaml --device cpu
+	$(BIN)/python evaluate_lsmi.py --ckpt_path $(DEMO) --dataset demo --config_path ./configs \
+	    --device cpu --save_path $(DEMO)/lsmi
+	@echo
+	@echo "The run is in $(DEMO)/ (metrics.json, log.jsonl, predictions.csv, best.safetensors);"
+	@echo "its analysis is in $(DEMO)/ (lsmi.csv a sample a row, lsmi.json the totals)."
+
+test: lint  ## ruff, mypy and all tests, the slow ones too
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: $(STAMP)  ## the tests that take no more than a few seconds each
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+lint: $(STAMP)  ## ruff (rules and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## let ruff format and mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## the measurements of bench/, a table each
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:  ## remove caches and build output; the environment and the runs stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
