@@ -1,0 +1,245 @@
+"""Encoders: one modality's raw sequence to a sequence of the common width ``D``.
+
+All share one call, ``encoder(values, lengths) -> (B, T, D)``, and one promise: padded steps come
+out as exact zeros and change nothing. A sample without the modality (length 0) counts as one step
+of zeros, so that it still has a feature vector; which vector that is, the encoder learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from mimrl import pretrained
+from mimrl.errors import ConfigError, ShapeError
+from mimrl.model.masks import step_mask, zero_padding
+from mimrl.settings.model import (
+    ConvSettings,
+    EncoderSettings,
+    GruSettings,
+    LinearSettings,
+    LstmSettings,
+    TransformerSettings,
+)
+
+NORM_EPS = 1e-6
+
+
+class LinearEncoder(nn.Module):
+    """One bias-free projection of features already extracted, then dropout."""
+
+    def __init__(self, settings: LinearSettings, features: int, width: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(features, width, bias=False)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """``values`` ``(B, T, d)``, ``lengths`` ``(B,)`` to ``(B, T, D)``."""
+        return self.dropout(self.projection(zero_padding(values, lengths)))
+
+
+class _NormedEncoder(nn.Module):
+    """A sequence model, then LayerNorm, ReLU, dropout; subclasses give :meth:`mix`."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.dropout = nn.Dropout(dropout)
+
+    def mix(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """``(B, T, d)`` with zeros at padded steps to ``(B, T, D)``."""
+        raise NotImplementedError
+
+    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """``values`` ``(B, T, d)``, ``lengths`` ``(B,)`` to ``(B, T, D)``."""
+        values, lengths = zero_padding(values, lengths), lengths.clamp(min=1)
+        activated = self.norm(self.mix(values, lengths)).relu()
+        return self.dropout(zero_padding(activated, lengths))
+
+
+class RecurrentEncoder(_NormedEncoder):
+    """Bidirectional GRU or LSTM, both directions added, then LayerNorm, ReLU, dropout.
+
+    The recurrent weights start orthogonal; sequences are packed, so that the backward direction
+    begins at the last valid step.
+    """
+
+    def __init__(self, settings: GruSettings | LstmSettings, features: int, width: int) -> None:
+        super().__init__(width, settings.dropout)
+        kind = nn.GRU if settings.kind == "gru" else nn.LSTM
+        self.recurrent = kind(
+            features, width, settings.layers, batch_first=True, bidirectional=True
+        )
+        for name, parameter in self.recurrent.named_parameters():
+            if name.startswith("weight_hh"):
+                nn.init.orthogonal_(parameter)
+
+    def mix(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """Forward and backward states added at each step."""
+        steps = values.shape[1]
+        packed = pack_padded_sequence(values, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(
+            self.recurrent(packed)[0], batch_first=True, total_length=steps
+        )
+        forward, backward = states.chunk(2, dim=-1)
+        return forward + backward
+
+
+class ConvEncoder(_NormedEncoder):
+    """Convolution over time (kernel 3, padding 1), then LayerNorm, ReLU, dropout."""
+
+    def __init__(self, settings: ConvSettings, features: int, width: int) -> None:
+        super().__init__(width, settings.dropout)
+        self.convolution = nn.Conv1d(features, width, kernel_size=3, padding=1)
+
+    def mix(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """Each step with its two neighbours; beyond the valid steps the neighbours are zero."""
+        return self.convolution(values.transpose(1, 2)).transpose(1, 2)
+
+
+class TextEncoder(nn.Module):
+    """A pretrained transformer, a bias-free projection to the common width, dropout.
+
+    With ``train="none"`` the transformer stays in evaluation mode even while the rest trains, so
+    its hidden states are fixed and may be computed once (:meth:`hidden`) and fed back in the place
+    of token ids. With ``train="top"`` embeddings and lower layers are fixed, though their dropout
+    stays on in training.
+
+    Args:
+        settings: which transformer, and what of it learns.
+        width: ``D``.
+        config: the transformer's configuration; given, it is built with random weights instead of
+            loaded from ``settings.source`` (for weights that a checkpoint holds).
+
+    Raises:
+        ConfigError: ``top_layers`` or ``max_tokens`` exceeds what the transformer has.
+        MissingFileError: the source cannot be loaded.
+    """
+
+    def __init__(
+        self, settings: TransformerSettings, width: int, config: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.transformer = (
+            pretrained.load_encoder(settings.source)
+            if config is None
+            else pretrained.build_encoder(config)
+        )
+        self.frozen = settings.train == "none"
+        limit = getattr(self.transformer.config, "max_position_embeddings", None)
+        if limit is not None and settings.max_tokens > limit:
+            raise ConfigError(
+                f"model.encoders.text.max_tokens is {settings.max_tokens}, but "
+                f"{settings.source!r} reads at most {limit} tokens"
+            )
+        if settings.train != "all":
+            self.transformer.requires_grad_(False)
+        if settings.train == "top":
+            for layer in _layers(self.transformer, settings)[-settings.top_layers :]:
+                layer.requires_grad_(True)
+        self.hidden_width = int(self.transformer.config.hidden_size)  # type: ignore[union-attr]
+        self.projection = nn.Linear(self.hidden_width, width, bias=False)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.train()
+
+    def train(self, mode: bool = True) -> TextEncoder:
+        """Sets the mode; a frozen transformer stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.transformer.eval()
+        return self
+
+    def hidden(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """The transformer's last hidden states.
+
+        Args:
+            ids: ``(B, T)`` int64 token ids.
+            lengths: ``(B,)`` valid tokens; 0 where there is no text.
+
+        Returns:
+            ``(B, T, d_text)``, zero at padded steps and for samples without text.
+        """
+        # A row without any valid key would be NaN in attention: let it see one, then zero it.
+        mask = step_mask(lengths.clamp(min=1), ids.shape[1]).to(ids.dtype)
+        states = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
+        return zero_padding(states, lengths)
+
+    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """Encodes texts.
+
+        Args:
+            values: ``(B, T)`` int64 token ids, or, for a frozen transformer, ``(B, T, d_text)``
+                hidden states that :meth:`hidden` gave.
+            lengths: ``(B,)`` valid tokens; 0 where there is no text.
+
+        Returns:
+            ``(B, T, D)``.
+
+        Raises:
+            ShapeError: hidden states of another width, or for a transformer that learns.
+        """
+        if values.is_floating_point():
+            if not self.frozen or values.shape[-1] != self.hidden_width:
+                raise ShapeError(
+                    f"text: got floats {tuple(values.shape)}; expected (B, T) token ids, or for a "
+                    f"frozen transformer (B, T, {self.hidden_width}) hidden states"
+                )
+            states = zero_padding(values, lengths)
+        else:
+            states = self.hidden(values, lengths)
+        return self.dropout(self.projection(states))
+
+
+def _layers(transformer: nn.Module, settings: TransformerSettings) -> nn.ModuleList:
+    """The stack of layers, found by its length: its name differs between models."""
+    depth = int(transformer.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+    for module in transformer.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            if settings.top_layers > depth:
+                raise ConfigError(
+                    f"model.encoders.text.top_layers is {settings.top_layers}, but "
+                    f"{settings.source!r} has {depth} layers"
+                )
+            return module
+    raise ConfigError(
+        f"{settings.source!r}: its {depth} layers were not found, so "
+        "model.encoders.text.train=top is impossible; use all or none"
+    )
+
+
+SEQUENCE_ENCODERS: Mapping[str, Callable[[Any, int, int], nn.Module]] = {
+    "linear": LinearEncoder,
+    "gru": RecurrentEncoder,
+    "lstm": RecurrentEncoder,
+    "conv": ConvEncoder,
+}
+
+
+def build_encoder(
+    settings: EncoderSettings,
+    features: int,
+    width: int,
+    *,
+    text_config: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """The encoder of one modality.
+
+    Args:
+        settings: its group of settings.
+        features: ``d``, features of a step; not used by a transformer.
+        width: ``D``.
+        text_config: see :class:`TextEncoder`.
+
+    Raises:
+        ConfigError: token ids (``features`` 0) for an encoder that needs features.
+    """
+    if settings.kind == "transformer":
+        return TextEncoder(settings, width, text_config)
+    if features < 1:
+        raise ConfigError(
+            f"encoder {settings.kind!r} needs features, got token ids; use kind transformer"
+        )
+    return SEQUENCE_ENCODERS[settings.kind](settings, features, width)
