@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mimrl.datasets.rows import Piece, PieceRows
 from mimrl.errors import DataError, ShapeError
 
 TRAIN, VALID, TEST = "train", "valid", "test"
@@ -114,9 +115,32 @@ class Ragged(Sequence[npt.NDArray[np.generic]]):
         return (self[i] for i in range(len(self)))
 
     def select(self, rows: npt.ArrayLike) -> Ragged:
-        """The sequences ``rows`` in that order, in memory."""
-        chosen = [self[int(i)] for i in np.asarray(rows)]
-        return Ragged.from_list(chosen, width=self.width or None)
+        """The sequences ``rows`` in that order; values on disk stay on disk."""
+        index = np.arange(len(self))[np.asarray(rows, dtype=np.int64)]
+        starts, stops = self.offsets[index], self.offsets[index + 1]
+        pieces = [Piece(self.values, int(a), int(b)) for a, b in zip(starts, stops, strict=True)]
+        return Ragged._of(pieces or [Piece(self.values, 0, 0)], stops - starts)
+
+    @classmethod
+    def join(cls, raggeds: Sequence[Ragged]) -> Ragged:
+        """The sequences of one or more ragged arrays, one array after the other.
+
+        In memory when all of them are, else left on disk. Arrays without a row fit any width.
+
+        Raises:
+            ShapeError: arrays with rows differ in width.
+        """
+        filled = [r for r in raggeds if r.values.shape[0] > 0]
+        filled = filled or [max(raggeds, key=lambda r: r.width)]
+        pieces = [Piece(r.values, 0, r.values.shape[0]) for r in filled]
+        return cls._of(pieces, np.concatenate([r.lengths for r in raggeds]))
+
+    @classmethod
+    def _of(cls, pieces: Sequence[Piece], lengths: IntArray) -> Ragged:
+        values = PieceRows(pieces)
+        in_memory = all(isinstance(piece.store, np.ndarray) for piece in pieces)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return cls(values[:] if in_memory else values, offsets)
 
 
 @dataclass(frozen=True)
