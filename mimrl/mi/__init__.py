@@ -1,1 +1,58 @@
-"""The mutual-information toolbox; imports only mimrl.errors."""
+"""The mutual-information toolbox; imports only mimrl.errors and is usable on its own.
+
+``scores[i, j] = f(x_i, y_j)`` everywhere, and everything is in nats.
+"""
+
+from mimrl.mi.conditional import ConditionalMI, read_out
+from mimrl.mi.critics import BilinearCritic, ConcatenatedCritic, Critic, SeparableCritic
+from mimrl.mi.neighbours import (
+    Anchors,
+    ProductSamples,
+    Triples,
+    product_samples,
+    regression_slopes,
+)
+from mimrl.mi.objectives import (
+    Baseline,
+    Bound,
+    ConstantBaseline,
+    Dv,
+    GaussianBaseline,
+    InfoNce,
+    Interpolated,
+    Js,
+    LearnedBaseline,
+    Mine,
+    Nwj,
+    Smile,
+    Tuba,
+)
+from mimrl.mi.variational import VariationalMI
+
+__all__ = [
+    "Anchors",
+    "Baseline",
+    "BilinearCritic",
+    "Bound",
+    "ConcatenatedCritic",
+    "ConditionalMI",
+    "ConstantBaseline",
+    "Critic",
+    "Dv",
+    "GaussianBaseline",
+    "InfoNce",
+    "Interpolated",
+    "Js",
+    "LearnedBaseline",
+    "Mine",
+    "Nwj",
+    "ProductSamples",
+    "SeparableCritic",
+    "Smile",
+    "Triples",
+    "Tuba",
+    "VariationalMI",
+    "product_samples",
+    "read_out",
+    "regression_slopes",
+]
