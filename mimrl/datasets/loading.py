@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mimrl.datasets.features import IntArray, Ragged
-from mimrl.datasets.prepare import Samples
+from mimrl.datasets.samples import Samples
 from mimrl.datasets.scaling import Scaler
 from mimrl.datasets.views import in_memory, step_index
 from mimrl.errors import DataError

@@ -5,8 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,96 +13,17 @@ import numpy.typing as npt
 from mimrl.datasets import labels as rules
 from mimrl.datasets import scaling, tokens
 from mimrl.datasets.features import SPLITS, TRAIN, Corpus, FloatArray, IntArray, Ragged, Split
+from mimrl.datasets.rows import row_blocks
+from mimrl.datasets.samples import Prepared, Samples, picked
 from mimrl.datasets.scaling import Scaler
 from mimrl.datasets.views import narrowed
 from mimrl.errors import ConfigError, DataError, DataWarning
 from mimrl.pretrained import load_tokenizer
 from mimrl.settings import DataSettings, Settings
 
+__all__ = ["Prepared", "Samples", "all_zero", "label_column", "prepare"]
+
 TEXT = "text"
-
-
-@dataclass(frozen=True)
-class Samples:
-    """One split, ready for batching; all fields are in the same row order.
-
-    Attributes:
-        ids: ``N`` sample names.
-        inputs: modality -> ragged ``(T_i, d)`` unscaled features, or ``(T_i,)`` token ids;
-            an empty sequence says that the sample lacks the modality.
-        scalers: modality -> scaler that is applied when a batch is made; none for token ids.
-        labels: ``(N,)`` float32 regression target or int64 class.
-        ratings: ``(N,)`` float32 label column as the file has it.
-        groups: ``N`` names of what must stay together in cross-fitting, where the file has them.
-        raw_text: ``N`` transcripts, where the file has them.
-    """
-
-    ids: tuple[str, ...]
-    inputs: Mapping[str, Ragged]
-    scalers: Mapping[str, Scaler]
-    labels: FloatArray | IntArray
-    ratings: FloatArray | None = None
-    groups: tuple[str, ...] | None = None
-    raw_text: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
-        object.__setattr__(self, "scalers", MappingProxyType(dict(self.scalers)))
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def lengths(self) -> IntArray:
-        """``(N,)`` int64: steps of each sample, all modalities together."""
-        return np.sum([seq.lengths for seq in self.inputs.values()], axis=0, dtype=np.int64)
-
-    @property
-    def missing(self) -> dict[str, int]:
-        """Modality -> number of samples that lack it."""
-        return {name: int(np.sum(seq.lengths == 0)) for name, seq in self.inputs.items()}
-
-    def select(self, rows: npt.ArrayLike) -> Samples:
-        """The samples ``rows``, in that order; sequences on disk stay there."""
-        index = np.asarray(rows, dtype=np.int64)
-        return Samples(
-            ids=tuple(self.ids[i] for i in index),
-            inputs={name: narrowed(seq, rows=index) for name, seq in self.inputs.items()},
-            scalers=self.scalers,
-            labels=self.labels[index],
-            ratings=None if self.ratings is None else self.ratings[index],
-            groups=_picked(self.groups, index),
-            raw_text=_picked(self.raw_text, index),
-        )
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The three splits of a data set and what the model must know about them.
-
-    Attributes:
-        splits: train, valid, test -> samples.
-        widths: modality -> features of a step; 0 for token ids.
-        num_classes: number of classes; 1 = regression.
-        class_names: ``num_classes`` names; empty for regression.
-        scalers: modality -> scaler fitted on train; none for token ids.
-        layout: the layout the corpus was read with.
-        source: the file or folder it came from.
-        notes: what was left out and how often, e.g. ``{"test: neutral samples dropped": 12}``.
-    """
-
-    splits: Mapping[str, Samples]
-    widths: Mapping[str, int]
-    num_classes: int
-    class_names: tuple[str, ...]
-    scalers: Mapping[str, Scaler]
-    layout: str
-    source: str
-    notes: Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("splits", "widths", "scalers", "notes"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
 
 @dataclass(frozen=True)
@@ -196,8 +116,10 @@ def label_column(corpus: Corpus, label: str | int | None) -> int:
 
 def all_zero(sequences: Ragged) -> npt.NDArray[np.bool_]:
     """``(N,)`` bool: which sequences have steps and nothing but zeros in them, read in chunks."""
-    alive = [np.any(x.reshape(len(x), -1) != 0, axis=1) for x in scaling.chunks(sequences)]
-    counts = np.concatenate([[0], np.cumsum(np.concatenate(alive))]) if alive else np.zeros(1)
+    alive = np.zeros(sequences.values.shape[0] + 1, dtype=np.int64)
+    for rows, block in row_blocks(sequences.values):
+        alive[1:][rows] = np.any(block.reshape(len(block), -1) != 0, axis=1)
+    counts = np.cumsum(alive)
     non_zero = counts[sequences.offsets[1:]] - counts[sequences.offsets[:-1]]
     return (non_zero == 0) & (sequences.lengths > 0)
 
@@ -366,8 +288,8 @@ def _samples(
         scalers=scalers,
         labels=targets.labels[name],
         ratings=targets.ratings[name],
-        groups=_picked(split.groups, rows),
-        raw_text=_picked(split.raw_text, rows),
+        groups=picked(split.groups, rows),
+        raw_text=picked(split.raw_text, rows),
     )
 
 
@@ -380,10 +302,6 @@ def _warn_of_empty_samples(splits: Mapping[str, Samples], source: str) -> None:
             DataWarning,
             stacklevel=3,
         )
-
-
-def _picked(values: tuple[str, ...] | None, rows: IntArray) -> tuple[str, ...] | None:
-    return None if values is None else tuple(values[i] for i in rows)
 
 
 def _or_all(rows: IntArray, size: int) -> IntArray | None:

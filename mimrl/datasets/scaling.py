@@ -14,13 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mimrl.datasets.features import FloatArray, Ragged
+from mimrl.datasets.rows import row_blocks
 from mimrl.errors import DataError, ShapeError
 from mimrl.settings.data import Scaling
 
 Statistics = npt.NDArray[np.float64]
-
-CHUNK_VALUES = 1 << 22
-"""Values read at once while fitting: 16 MB of float32."""
 
 LOG_MARGIN = 1.0 + 1e-6
 """What the published log scaling adds after subtracting the minimum."""
@@ -154,11 +152,11 @@ def fit(
         return Scaler(kind, np.zeros(sequences.width), np.ones(sequences.width), clip=clip)
     if sequences.values.shape[0] == 0:
         raise DataError(f"{name}: scaling {kind} needs values, but the training split has no steps")
-    moments = _Moments.of(chunks(sequences), name)
+    moments = _Moments.of(_blocks(sequences), name)
     minimum = None
     if kind == "log":
         minimum = moments.low
-        moments = _Moments.of((published_log(x, minimum) for x in chunks(sequences)), name)
+        moments = _Moments.of((published_log(x, minimum) for x in _blocks(sequences)), name)
     varies = moments.high > moments.low
     if kind == "minmax":
         center, scale = (moments.high + moments.low) / 2, (moments.high - moments.low) / 2
@@ -169,11 +167,8 @@ def fit(
     return Scaler(kind, center, scale, minimum=minimum, clip=clip)
 
 
-def chunks(sequences: Ragged, values: int = CHUNK_VALUES) -> Iterator[npt.NDArray[np.generic]]:
-    """The steps of all sequences one after the other, in pieces of about ``values`` values."""
-    steps = max(1, values // max(1, sequences.width))
-    for start in range(0, sequences.values.shape[0], steps):
-        yield np.asarray(sequences.values[start : start + steps])
+def _blocks(sequences: Ragged) -> Iterator[npt.NDArray[np.generic]]:
+    return (block for _, block in row_blocks(sequences.values))
 
 
 @dataclass(frozen=True)

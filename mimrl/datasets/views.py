@@ -5,44 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mimrl.datasets.features import IntArray, Ragged, RowStore
+from mimrl.datasets.features import IntArray, Ragged
+from mimrl.datasets.rows import Piece, PieceRows
 from mimrl.errors import ShapeError
-
-
-class PiecedRows:
-    """Pieces of a row store, shown as one store; rows are read only when sliced.
-
-    Args:
-        store: what holds the rows, e.g. an open HDF5 data set.
-        starts: ``(P,)`` first row of each piece.
-        lengths: ``(P,)`` rows of each piece.
-    """
-
-    def __init__(self, store: RowStore, starts: IntArray, lengths: IntArray) -> None:
-        self._store = store
-        self._starts = starts
-        self._ends = np.cumsum(lengths)
-        self._lengths = lengths
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows of all pieces together, then the store's own axes."""
-        rows = int(self._ends[-1]) if len(self._ends) else 0
-        return (rows, *self._store.shape[1:])
-
-    def __getitem__(self, rows: slice, /) -> npt.NDArray[np.generic]:
-        start, stop, step = rows.indices(self.shape[0])
-        if step != 1:
-            raise IndexError(f"pieced rows are sliced with step 1, got {step}")
-        found = []
-        piece = int(np.searchsorted(self._ends, start, side="right"))
-        while start < stop:
-            skipped = start - int(self._ends[piece] - self._lengths[piece])
-            taken = min(stop - start, int(self._lengths[piece]) - skipped)
-            first = int(self._starts[piece]) + skipped
-            found.append(np.asarray(self._store[first : first + taken]))
-            start, piece = start + taken, piece + 1
-        return np.concatenate(found) if found else np.asarray(self._store[0:0])
 
 
 def narrowed(
@@ -72,7 +37,9 @@ def narrowed(
     offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
     if in_memory(sequences):
         return Ragged(np.asarray(sequences.values)[step_index(starts, kept)], offsets)
-    return Ragged(PiecedRows(sequences.values, starts, kept), offsets)
+    ends = zip(starts.tolist(), (starts + kept).tolist(), strict=True)
+    pieces = [Piece(sequences.values, start, stop) for start, stop in ends if stop > start]
+    return Ragged(PieceRows(pieces or [Piece(sequences.values, 0, 0)]), offsets)
 
 
 def in_memory(sequences: Ragged) -> bool:
