@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class RulesError(ValueError):
+    """What the rules of one group found, a sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raises :class:`RulesError` when there are any; for the rules of a group."""
+    if problems:
+        raise RulesError(problems)
 
 
 class Group(BaseModel):

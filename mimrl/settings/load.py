@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import copy
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from mimrl.errors import ConfigError, MissingFileError
+from mimrl.settings.messages import Problem, explain
 from mimrl.settings.tree import Settings
 
 
@@ -48,12 +50,10 @@ def from_mapping(
         ConfigError: every problem, with ``source`` and those in ``problems``, in one message.
     """
     found = list(problems)
-    try:
-        settings = Settings.model_validate(tree)
-    except ValidationError as error:
-        found += [_line(item) for item in error.errors(include_url=False)]
-    if found:
-        lines = "".join(f"\n  - {line}" for line in found)
+    settings, wrong = _check(tree)
+    found += [problem.line for problem in wrong]
+    if settings is None or found:
+        lines = "".join(f"\n  - {line}" for line in dict.fromkeys(found))
         raise ConfigError(
             f"{source}: {len(found)} problem{'s' if len(found) > 1 else ''}:{lines}\n"
             "'python train.py --help' lists every setting with its default and range."
@@ -66,15 +66,35 @@ def dump(settings: Settings) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+class _Yaml(yaml.SafeLoader):
+    """YAML in which a key may stand once in a mapping and 1e-3 is a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {', '.join(twice)} stands there twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep=deep)
+
+
+_Yaml.add_implicit_resolver(  # YAML 1.1 takes 1e-3 for text; 1.2 and its users do not
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingFileError(
             f"settings file {path} does not exist; configs/ holds one for each data set"
         )
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+        raise ConfigError(f"{path} is not YAML that can be used: {error}") from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -88,9 +108,10 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if not equals or not all(names):
         raise ConfigError(f"'{override}': expected group.key=value, e.g. training.epochs=5")
     try:
-        value = _scalar(yaml.safe_load(text))
+        value = yaml.load(text, _Yaml)
     except yaml.YAMLError as error:
-        raise ConfigError(f"'{override}': the value is not YAML ({error})") from error
+        reason = getattr(error, "problem", None) or error
+        raise ConfigError(f"'{override}': the value is not YAML ({reason})") from error
     node = tree
     for name in names[:-1]:
         below = node.get(name)
@@ -101,26 +122,57 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     node[names[-1]] = value
 
 
-def _scalar(value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 as text; the user meant a number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
+def _check(tree: Mapping[str, Any]) -> tuple[Settings | None, list[Problem]]:
+    """Validates ``tree``; on problems, the rest is validated again without what they name.
+
+    A rule that ties several settings together is looked at only when each of them is valid by
+    itself; the second look finds such problems in the same go. One that mentions a setting already
+    found wrong would follow from its default, and is left out.
+    """
+    settings, problems = _validate(_tuples(tree))
+    if settings is not None:
+        return settings, []
+    rest = copy.deepcopy(_plain(tree))
+    for problem in problems:
+        _remove(rest, problem.keys)
+    names = {str(name) for p in problems for name in (*p.keys[-1:], p.meant) if name}
+    known = {problem.line for problem in problems}
+    more = [
+        problem
+        for problem in _validate(_tuples(rest))[1]
+        if problem.line not in known
+        and not any(re.search(rf"\b{re.escape(name)}\b", problem.line) for name in names)
+    ]
+    return None, problems + more
+
+
+def _validate(tree: Any) -> tuple[Settings | None, list[Problem]]:
+    try:
+        return Settings.model_validate(tree, strict=True), []
+    except ValidationError as error:
+        return None, explain(Settings, error.errors(include_url=False))
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples, as a strict validation wants them."""
+    if isinstance(value, Mapping):
+        return {str(key): _tuples(item) for key, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _plain(value: Any) -> Any:
+    """Mappings as dicts, so that keys can be taken out."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
     return value
 
 
-def _line(item: Mapping[str, Any]) -> str:
-    kinds = {"transformer", "linear", "gru", "lstm", "conv"}
-    where = ".".join(str(part) for part in item["loc"] if str(part) not in kinds) or "settings"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        return f"{where}: unknown key; remove it or correct its name"
-    shown = "" if item["type"] in ("value_error", "missing") else f" (got {_short(item['input'])})"
-    return f"{where}: {message}{shown}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _remove(tree: Any, keys: Sequence[str | int]) -> None:
+    """Takes out what lies at ``keys``, or the list that holds it; a whole-tree rule stays."""
+    if not keys:
+        return
+    below = tree.get(keys[0]) if isinstance(tree, dict) else None
+    if len(keys) > 1 and isinstance(below, dict):
+        _remove(below, keys[1:])
+    elif isinstance(tree, dict):
+        tree.pop(keys[0], None)

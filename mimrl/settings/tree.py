@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mimrl.settings.base import Group
+from mimrl.settings.base import Group, refuse
 from mimrl.settings.data import DataSettings, is_planted
 from mimrl.settings.information import CriticSettings, SteeringSettings
 from mimrl.settings.model import CubeMlpSettings, ModelSettings
-from mimrl.settings.training import FocalLoss, TrainingSettings
+from mimrl.settings.training import TrainingSettings
 from mimrl.terms import quantities, terms
 
 REGRESSION_LOSSES = ("mae", "mse", "rmse", "ccc")
@@ -57,7 +57,7 @@ class Settings(Group):
             return values
         planted = is_planted(data)
         filled = {str(key): value for key, value in encoders.items()}
-        for name in (str(m) for m in modalities):
+        for name in dict.fromkeys([*map(str, modalities), *filled]):
             kind = "transformer" if name == "text" and not planted else "gru"
             given = filled.get(name, {})
             if isinstance(given, str):
@@ -74,8 +74,7 @@ class Settings(Group):
             *self._fusion_problems(),
             *self._steering_problems(),
         ]
-        if problems:
-            raise ValueError("; ".join(problems))
+        refuse(problems)
         return self
 
     def _modality_problems(self) -> list[str]:
@@ -111,8 +110,6 @@ class Settings(Group):
                 f"training.select_by {select} does not fit data.target {target}; "
                 f"expected one of auto, {', '.join(metrics)}"
             )
-        if isinstance(loss, FocalLoss) and regression:
-            found.append("training.loss focal is for classes")
         return found
 
     def _fusion_problems(self) -> list[str]:
