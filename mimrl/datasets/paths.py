@@ -1,0 +1,40 @@
+"""Where a data file named in the settings lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mimrl.errors import MissingFileError
+
+ROOT_VARIABLE = "MIMRL_DATA_ROOT"
+DEFAULT_ROOT = "data"
+
+
+def resolve_path(path: str | Path, *, within: Path | None = None) -> Path:
+    """The file or folder meant by ``path``.
+
+    Looked for as given (from the working folder), then in the folder that the environment
+    variable ``MIMRL_DATA_ROOT`` names, then in ``./data``.
+
+    Args:
+        path: absolute, relative, or starting with ``~``.
+        within: a folder that is searched before all others.
+
+    Returns:
+        An existing path.
+
+    Raises:
+        MissingFileError: it is in none of these places; the message lists them.
+    """
+    given = Path(path).expanduser()
+    root = os.environ.get(ROOT_VARIABLE)
+    folders = [*([within] if within else []), Path(), *([Path(root)] if root else []),
+               Path(DEFAULT_ROOT)]  # fmt: skip
+    places = list(dict.fromkeys(folder / given for folder in folders))
+    for place in places:
+        if place.exists():
+            return place
+    tried = ", ".join(str(place) for place in places)
+    hint = "" if root or given.is_absolute() else f"; {ROOT_VARIABLE} is not set"
+    raise MissingFileError(f"data file {given} does not exist; looked for {tried}{hint}")
