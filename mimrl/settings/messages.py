@@ -16,7 +16,7 @@ REPHRASED = {
     "Input should be a valid dictionary": "expected a group of settings",
     "Input should be a valid tuple": "expected a list",
     "Input should be a valid string": "expected text",
-    "Input should be a valid integer": "expected a whole number",
+    "Input should be a valid integer": "expected an integer",
     "Input should be a valid number": "expected a number",
     "Input should be a valid boolean": "expected true or false",
     "Input should be ": "expected ",

@@ -35,12 +35,10 @@ def groups(annotation: Any) -> tuple[type[Group], ...]:
 
 def kinds(annotation: Any) -> dict[str, type[Group]]:
     """Kind -> its group, for an annotation of several kinds; empty for any other."""
-    return {
-        kind: group
-        for group in groups(annotation)
-        if "kind" in group.model_fields
-        for kind in get_args(group.model_fields["kind"].annotation)
-    }
+    found = groups(annotation)
+    if len(found) < 2:
+        return {}
+    return {kind: g for g in found for kind in get_args(g.model_fields["kind"].annotation)}
 
 
 @dataclass(frozen=True)

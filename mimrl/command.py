@@ -1,0 +1,129 @@
+"""The command line of training: ``train.py`` and ``mimrl-train``.
+
+Exit codes: 0 done; 2 the command, the settings or the data cannot be used (one message on standard
+error); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from mimrl import __version__
+from mimrl.errors import MimrlError, MimrlWarning
+from mimrl.settings import Settings, dump, load
+from mimrl.settings.help import render
+
+OK, UNUSABLE, INTERRUPTED = 0, 2, 130
+EXAMPLES = """\
+examples:
+  python train.py --config configs/demo.yaml
+  python train.py --config configs/mosi.yaml --seeds 0,1,2 training.epochs=20
+  python train.py --config configs/mosi.yaml model.fusion=lmf steering.default=0 name=lmf
+  python train.py --config configs/mosi.yaml --resume
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains as the arguments say and prints where the results are.
+
+    Args:
+        argv: arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    arguments = _parser().parse_intermixed_args(argv)
+    try:
+        with plain_warnings():
+            return _run(arguments)
+    except MimrlError as error:
+        sys.stderr.write(f"{error}\n")
+        return UNUSABLE
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command with --resume continues\n")
+        return INTERRUPTED
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Shows a :class:`MimrlWarning` as one line on standard error, once a text."""
+    original = warnings.showwarning
+
+    def show(message, category, *place, **more):  # type: ignore[no-untyped-def]
+        if issubclass(category, MimrlWarning):
+            sys.stderr.write(f"warning: {message}\n")
+        else:
+            original(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", MimrlWarning)
+        warnings.showwarning = show
+        yield
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if arguments.print_config:
+        sys.stdout.write(dump(settings))
+        return OK
+    from mimrl.training.run import train_seeds  # torch takes seconds, which --help need not wait
+
+    seeds = arguments.seeds or (settings.seed,)
+    summary = train_seeds(settings, seeds, resume=arguments.resume, progress=sys.stderr.isatty())
+    sys.stdout.write(f"{summary.table()}\n\nresults: {summary.folder}\n")
+    return OK
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    overrides = list(arguments.overrides)
+    if arguments.device is not None:
+        overrides.append(f"device={arguments.device}")
+    if arguments.seeds is not None and len(arguments.seeds) == 1:
+        overrides.append(f"seed={arguments.seeds[0]}")
+    return load(arguments.config, overrides)
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = min(shutil.get_terminal_size().columns, 120)
+    parser = argparse.ArgumentParser(
+        description="Trains a MIMRL model for each seed and evaluates it once on the test split.",
+        epilog=f"{EXAMPLES}\n{render(width)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML file of settings; without it: the defaults"
+    )
+    parser.add_argument(
+        "overrides", metavar="key=value", nargs="*", help="settings that win over the file"
+    )
+    parser.add_argument(
+        "--seeds", type=_seeds, metavar="0,1,2", help="train once for each seed, then summarise"
+    )
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), help="wins over the setting 'device'"
+    )
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the complete settings and stop"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the last epoch that was saved"
+    )
+    parser.add_argument("--version", action="version", version=f"mimrl {__version__}")
+    return parser
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        seeds = ()
+    if not seeds or min(seeds) < 0 or max(seeds) >= 2**31 or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(
+            f"'{text}': expected different integers from 0 to {2**31 - 1}, separated by commas"
+        )
+    return seeds
