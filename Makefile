@@ -28,7 +28,7 @@ $(STAMP):
 	@touch $@
 
 demo: $(STAMP)  ## train on planted data, then read R, U1, U2 and S from the checkpoint
-	$(BIN)/python train.py --config configs/demo.yaml --device cpu
+	$(BIN)/python train.py --config configs/demo.yaml --device cpu --overwrite
 	$(BIN)/python evaluate_lsmi.py --ckpt_path $(DEMO) --dataset demo --config_path ./configs \
 	    --device cpu --save_path $(DEMO)/lsmi
 	@echo

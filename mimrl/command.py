@@ -74,7 +74,13 @@ def _run(arguments: argparse.Namespace) -> int:
     from mimrl.training.run import train_seeds  # torch takes seconds, which --help need not wait
 
     seeds = arguments.seeds or (settings.seed,)
-    summary = train_seeds(settings, seeds, resume=arguments.resume, progress=sys.stderr.isatty())
+    summary = train_seeds(
+        settings,
+        seeds,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        progress=sys.stderr.isatty(),
+    )
     sys.stdout.write(f"{summary.table()}\n\nresults: {summary.folder}\n")
     return OK
 
@@ -110,8 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--print-config", action="store_true", help="print the complete settings and stop"
     )
-    parser.add_argument(
-        "--resume", action="store_true", help="continue from the last epoch that was saved"
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--resume", action="store_true", help="go on with a run from its last complete epoch"
+    )
+    again.add_argument(
+        "--overwrite", action="store_true", help="replace the run that the folder holds already"
     )
     parser.add_argument("--version", action="version", version=f"mimrl {__version__}")
     return parser
