@@ -62,12 +62,18 @@ def load_encoder(source: str) -> nn.Module:
 
     Raises:
         MissingFileError: nothing usable is found there, or the hub cannot be reached.
-        DataError: the weights are damaged.
+        DataError: the weights are damaged or incomplete.
         ConfigError: the model is not an encoder of one sequence.
     """
     place = resolve(source)
     with _reported(source, "text encoder"), _quiet():
-        model = transformers.AutoModel.from_pretrained(place)
+        model, loading = transformers.AutoModel.from_pretrained(place, output_loading_info=True)
+    absent = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
+    if absent:
+        raise DataError(
+            f"text encoder {source!r}: its weights lack {len(absent)} of the network's tensors, "
+            f"for instance {absent[0]}; expected weights that belong to its config.json"
+        )
     return _stripped(model, source)
 
 
@@ -100,7 +106,7 @@ def build_encoder(config: Mapping[str, Any]) -> nn.Module:
 
 def encoder_config(model: nn.Module) -> dict[str, Any]:
     """The configuration of a transformers model as JSON-ready values, for :func:`build_encoder`."""
-    config: transformers.PretrainedConfig = model.config  # type: ignore[assignment]
+    config: Any = model.config
     fields = config.to_diff_dict()
     fields.pop("_name_or_path", None)
     return {**fields, "model_type": config.model_type}

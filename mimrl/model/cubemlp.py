@@ -71,8 +71,8 @@ class AxisMlp(nn.Module):
         ConfigError: an identity residual between unequal sizes.
 
     Note:
-        LayerNorm over two values leaves only the sign of their difference, and over one value
-        nothing; over the modality axis prefer ``ln_first`` or three and more modalities.
+        LayerNorm over two values leaves only the sign of their difference: where a block ends with
+        two modalities, set ``ln_first`` or let it end with three.
     """
 
     def __init__(

@@ -129,18 +129,13 @@ class TextEncoder(nn.Module):
             else pretrained.build_encoder(config)
         )
         self.frozen = settings.train == "none"
-        limit = getattr(self.transformer.config, "max_position_embeddings", None)
-        if limit is not None and settings.max_tokens > limit:
-            raise ConfigError(
-                f"model.encoders.text.max_tokens is {settings.max_tokens}, but "
-                f"{settings.source!r} reads at most {limit} tokens"
-            )
+        _check_limit(self.transformer, settings)
         if settings.train != "all":
             self.transformer.requires_grad_(False)
         if settings.train == "top":
             for layer in _layers(self.transformer, settings)[-settings.top_layers :]:
                 layer.requires_grad_(True)
-        self.hidden_width = int(self.transformer.config.hidden_size)  # type: ignore[union-attr]
+        self.hidden_width = _field(self.transformer, "hidden_size")
         self.projection = nn.Linear(self.hidden_width, width, bias=False)
         self.dropout = nn.Dropout(settings.dropout)
         self.train()
@@ -193,9 +188,29 @@ class TextEncoder(nn.Module):
         return self.dropout(self.projection(states))
 
 
+def _field(transformer: nn.Module, name: str) -> int:
+    config: Any = transformer.config
+    return int(getattr(config, name))
+
+
+def _check_limit(transformer: nn.Module, settings: TransformerSettings) -> None:
+    """Refuses texts longer than the position table (RoBERTa's starts after its padding id)."""
+    if getattr(transformer.config, "max_position_embeddings", None) is None:
+        return
+    table = getattr(getattr(transformer, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    used = 0 if padding is None else padding + 1
+    limit = _field(transformer, "max_position_embeddings") - used
+    if settings.max_tokens > limit:
+        raise ConfigError(
+            f"model.encoders.text.max_tokens is {settings.max_tokens}, but {settings.source!r} "
+            f"reads at most {limit} tokens"
+        )
+
+
 def _layers(transformer: nn.Module, settings: TransformerSettings) -> nn.ModuleList:
     """The stack of layers, found by its length: its name differs between models."""
-    depth = int(transformer.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+    depth = _field(transformer, "num_hidden_layers")
     for module in transformer.modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth:
             if settings.top_layers > depth:

@@ -109,6 +109,11 @@ class CubeMlpSettings(Group):
             raise ValueError(f"hidden has {len(hidden)} blocks, sizes has {len(self.sizes)}")
         if min(min(block) for block in self.sizes + hidden) < 1:
             raise ValueError("all sizes of CubeMLP must be at least 1")
+        if not self.ln_first and min(min(block) for block in self.sizes) == 1:
+            raise ValueError(
+                "sizes has a 1 with ln_first=false: a LayerNorm over one value leaves nothing of "
+                "it; set ln_first=true or use 2 and more"
+            )
         return self
 
 
