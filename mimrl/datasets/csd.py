@@ -20,7 +20,6 @@ and its group is the video. The format has no splits: everything is in ``train``
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -28,12 +27,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
 from mimrl.datasets.alignment import averages, overlapping
+from mimrl.datasets.computational import ComputationalSequence, root_name
 from mimrl.datasets.features import TRAIN, Corpus, Ragged, Split
 from mimrl.datasets.paths import resolve_path
 from mimrl.datasets.repair import clean
@@ -59,7 +58,7 @@ def matches(path: Path) -> bool:
     if not is_hdf5(path):
         return False
     with opened(path) as file:
-        return _root_name(file) is not None
+        return root_name(file) is not None
 
 
 def read(path: Path, settings: DataSettings) -> Corpus:
@@ -88,11 +87,11 @@ def read(path: Path, settings: DataSettings) -> Corpus:
     if not files and not _holds_labels(labels):
         return _features_alone(labels)
     with ExitStack() as stack:
-        label_sequence = _Sequence.of(labels, stack.enter_context(opened(labels)))
+        label_sequence = ComputationalSequence.of(labels, stack.enter_context(opened(labels)))
         if label_sequence.is_words:
             raise DataError(f"{labels} holds words; name the file of labels in data.label_file")
         sequences = {
-            modality: _Sequence.of(file, stack.enter_context(opened(file)))
+            modality: ComputationalSequence.of(file, stack.enter_context(opened(file)))
             for modality, file in files.items()
         }
         return _aligned(label_sequence, sequences)
@@ -113,76 +112,9 @@ def _label_path(path: Path, settings: DataSettings) -> Path:
     return candidates[0]
 
 
-def _root_name(file: h5py.File) -> str | None:
-    roots = list(file)
-    one = len(roots) == 1 and isinstance(file[roots[0]], h5py.Group)
-    return roots[0] if one and "data" in file[roots[0]] else None
-
-
 def _holds_labels(path: Path) -> bool:
     with opened(path) as file:
-        return "label" in str(_root_name(file) or "").lower()
-
-
-@dataclass(frozen=True)
-class _Sequence:
-    """One open computational sequence."""
-
-    path: Path
-    root: h5py.Group
-    videos: tuple[str, ...]
-
-    @classmethod
-    def of(cls, path: Path, file: h5py.File) -> _Sequence:
-        name = _root_name(file)
-        if name is None:
-            raise DataError(
-                f"{path}: expected a computational sequence (one group that holds 'data'), got "
-                f"{sorted(file)[:8]}"
-            )
-        videos = tuple(file[name]["data"])
-        if not videos:
-            raise DataError(f"{path}: group '{name}/data' is empty; download the file again")
-        return cls(path, file[name], videos)
-
-    @property
-    def is_words(self) -> bool:
-        return self._array(self.videos[0], "features").dtype.kind in "SO"
-
-    @property
-    def width(self) -> int:
-        shape = self._array(self.videos[0], "features").shape
-        return int(shape[1]) if len(shape) > 1 else 1
-
-    def timed(self, video: str) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.float64]] | None:
-        """Features ``(n, d)`` and intervals ``(n, 2)`` of a video; None where it is absent."""
-        if video not in self.root["data"]:
-            return None
-        features = self._array(video, "features")[()]
-        intervals = self._array(video, "intervals")[()].astype(np.float64)
-        features = features.reshape(len(features), -1)
-        if intervals.shape != (len(features), 2) or features.shape[1] != self.width:
-            raise DataError(
-                f"{self.path}, video {video}: expected features (n, {self.width}) and intervals "
-                f"(n, 2), got {features.shape} and {intervals.shape}"
-            )
-        return features, intervals
-
-    def label_names(self) -> tuple[str, ...]:
-        """The file's names of its columns, or ``label``, or ``label_0``..."""
-        try:
-            names = json.loads(self.root["metadata/dimension names"][0])
-        except (KeyError, IndexError, TypeError, ValueError):
-            names = []
-        if isinstance(names, list) and len(set(map(str, names))) == self.width == len(names):
-            return tuple(str(name) for name in names)
-        return ("label",) if self.width == 1 else tuple(f"label_{k}" for k in range(self.width))
-
-    def _array(self, video: str, name: str) -> h5py.Dataset:
-        group = self.root["data"][video]
-        if not isinstance(group, h5py.Group) or name not in group:
-            raise DataError(f"{self.path}: video {video} has no '{name}'; download it again")
-        return group[name]
+        return "label" in str(root_name(file) or "").lower()
 
 
 @dataclass
@@ -197,7 +129,9 @@ class _Samples:
     repairs: Counter[str] = field(default_factory=Counter)
 
 
-def _aligned(labels: _Sequence, sequences: Mapping[str, _Sequence]) -> Corpus:
+def _aligned(
+    labels: ComputationalSequence, sequences: Mapping[str, ComputationalSequence]
+) -> Corpus:
     pivots = {name: sequence for name, sequence in sequences.items() if sequence.is_words}
     if len(pivots) > 1:
         raise DataError(f"data.feature_files: {sorted(pivots)} hold words; name one such file")
@@ -231,9 +165,9 @@ def _aligned(labels: _Sequence, sequences: Mapping[str, _Sequence]) -> Corpus:
 def _add_video(
     gathered: _Samples,
     video: str,
-    labels: _Sequence,
-    words: _Sequence | None,
-    features: Mapping[str, _Sequence],
+    labels: ComputationalSequence,
+    words: ComputationalSequence | None,
+    features: Mapping[str, ComputationalSequence],
 ) -> None:
     timed = labels.timed(video)
     if timed is None:  # a video of this very file
@@ -258,7 +192,7 @@ def _add_video(
 
 
 def _words(
-    words: _Sequence, video: str, segments: npt.NDArray[np.float64]
+    words: ComputationalSequence, video: str, segments: npt.NDArray[np.float64]
 ) -> list[tuple[str, npt.NDArray[np.float64]]]:
     """For each segment its transcript and the intervals of its words."""
     timed = words.timed(video)
@@ -276,7 +210,7 @@ def _words(
 def _add_features(
     gathered: _Samples,
     modality: str,
-    sequence: _Sequence,
+    sequence: ComputationalSequence,
     video: str,
     steps: list[npt.NDArray[np.float64]],
 ) -> None:
@@ -296,18 +230,18 @@ def _add_features(
 def _features_alone(path: Path) -> Corpus:
     """One sequence file as it is: a sample a video, no labels; rows stay on disk."""
     with opened(path) as file:
-        sequence = _Sequence.of(path, file)
+        sequence = ComputationalSequence.of(path, file)
         if sequence.is_words:
             raise DataError(
                 f"{path} holds words alone; name it in data.feature_files (text: FILE) beside a "
                 "data.label_file"
             )
         stored = StoredFile(path)
-        arrays = [sequence._array(video, "features") for video in sequence.videos]
+        arrays = [sequence.array(video, "features") for video in sequence.videos]
         pieces = [
             Piece(StoredRows(stored, array.name, array.shape), 0, len(array)) for array in arrays
         ]
-        name = _root_name(file) or LAYOUT
+        name = root_name(file) or LAYOUT
         offsets = np.concatenate([[0], np.cumsum([piece.stop for piece in pieces])])
         split = Split(
             ids=sequence.videos,

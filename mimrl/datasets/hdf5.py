@@ -126,11 +126,7 @@ def write(
     Raises:
         DataError: ``path`` is an existing file of another kind, or cannot be written.
     """
-    if path.exists() and not matches(path):
-        raise DataError(
-            f"{path} exists and is not a {FORMAT} file; it is left alone. Name another file to "
-            "write to, or remove it"
-        )
+    refuse_other_files(path)
     made_from = made_from or Origin(corpus.layout, Path(corpus.source).name)
     try:
         with _replacing(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
@@ -151,6 +147,19 @@ def write(
         raise
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} could not be written ({error}); nothing is left of it") from error
+
+
+def refuse_other_files(path: Path) -> None:
+    """Checks that writing to ``path`` would replace nothing but a file in our own format.
+
+    Raises:
+        DataError: ``path`` exists and is something else.
+    """
+    if path.exists() and not matches(path):
+        raise DataError(
+            f"{path} exists and is not a {FORMAT} file; it is left alone. Name another file to "
+            "write to, or remove it"
+        )
 
 
 def _check_version(path: Path, file: h5py.File) -> None:

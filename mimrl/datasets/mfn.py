@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimrl.datasets.features import SPLITS, Corpus, FloatArray, Ragged, Split
+from mimrl.datasets.padding import Spans, take
 from mimrl.datasets.stored import opened
 from mimrl.errors import DataError
 from mimrl.settings import DataSettings
@@ -137,7 +138,7 @@ def _array(file: Path) -> FloatArray:
     return np.asarray(values, dtype=np.float32)
 
 
-def trim_jointly(arrays: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, Ragged]:
+def trim_jointly(arrays: Mapping[str, FloatArray]) -> dict[str, Ragged]:
     """Cuts the rows that are zero in all modalities at both ends of each sample.
 
     Modalities of different numbers of steps are not aligned with each other; each is then cut by
@@ -157,11 +158,10 @@ def trim_jointly(arrays: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, Rag
     return {name: _cut(array, filled[name]) for name, array in arrays.items()}
 
 
-def _cut(array: npt.NDArray[np.float32], filled: npt.NDArray[np.bool_]) -> Ragged:
+def _cut(array: FloatArray, filled: npt.NDArray[np.bool_]) -> Ragged:
+    """Rows from the first to the last ``filled`` one ``(N, T)``; all rows where none is."""
     steps = array.shape[1]
-    any_filled = filled.any(axis=1)
-    start = np.where(any_filled, filled.argmax(axis=1), 0)
-    stop = np.where(any_filled, steps - filled[:, ::-1].argmax(axis=1), steps)
-    inside = (np.arange(steps) >= start[:, None]) & (np.arange(steps) < stop[:, None])
-    offsets = np.concatenate([[0], np.cumsum(stop - start)]).astype(np.int64)
-    return Ragged(array[inside], offsets)
+    some = filled.any(axis=1)
+    start = np.where(some, filled.argmax(axis=1), 0)
+    stop = np.where(some, steps - filled[:, ::-1].argmax(axis=1), steps)
+    return take(array, Spans(start, stop))

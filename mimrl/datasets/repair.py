@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ import numpy.typing as npt
 from mimrl.datasets.features import Corpus, Ragged, RowStore
 from mimrl.datasets.rows import row_blocks
 from mimrl.errors import DataWarning
+
+Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def count_rows(values: RowStore) -> NonFinite:
     return total
 
 
-def zeroed(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def zeroed(values: npt.NDArray[Value]) -> npt.NDArray[Value]:
     """The array with 0 for every NaN, +inf and -inf; the same object when there is none."""
     if not np.issubdtype(values.dtype, np.floating):
         return values
@@ -97,8 +100,8 @@ def zeroed(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 
 def clean(
-    values: npt.NDArray[np.generic], modality: str, repairs: MutableMapping[str, int]
-) -> npt.NDArray[np.generic]:
+    values: npt.NDArray[Value], modality: str, repairs: MutableMapping[str, int]
+) -> npt.NDArray[Value]:
     """:func:`zeroed`, with the counts added to ``repairs``.
 
     Args:
