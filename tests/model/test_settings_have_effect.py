@@ -14,6 +14,7 @@ import transformers
 
 from mimrl.errors import ConfigError
 from mimrl.model.model import MIMRL
+from mimrl.settings import model as module
 from mimrl.settings.base import Group
 from mimrl.settings.model import (
     ConcatFusionSettings,
@@ -100,6 +101,11 @@ def trace(model_settings: ModelSettings, make_batch: Any) -> list[Any]:
     torch.manual_seed(1)
     trained = model.train()(batch).prediction.tolist()
     return [parameters, trained, model.eval()(batch).prediction.tolist()]
+
+
+def test_every_group_has_a_case() -> None:
+    groups = {g for g in vars(module).values() if isinstance(g, type) and issubclass(g, Group)}
+    assert groups - {Group} == set(CASES)
 
 
 @pytest.mark.parametrize("group", CASES, ids=lambda g: g.__name__)
