@@ -168,12 +168,12 @@ class LatentModel:
         """
         states = np.arange(len(self.scores))
         if self.task == "classification":
-            probability = np.exp(self._log_label(np.ones(1)))[0]
-            parts = [
-                p * self.bit_information(modalities, states, np.full(len(states), label))
-                for label, p in ((1.0, probability), (0.0, 1 - probability))
-            ]
-            return float(np.mean(np.nan_to_num(np.sum(parts, axis=0), nan=0.0)))
+            total = 0.0
+            for label in (0.0, 1.0):
+                p = np.exp(self._log_label(np.array([label])))[0]
+                i = self.bit_information(modalities, states, np.full(len(states), label))
+                total += float(np.sum(p[p > 0] * i[p > 0])) / len(states)
+            return total
         if self.label_noise == 0:
             return float(np.mean(self.bit_information(modalities, states, self.scores)))
         same, z = self._log_same_bits(modalities), np.linspace(-10, 10, 401)
