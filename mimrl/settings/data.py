@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mimrl.settings.base import Group
+from mimrl.settings.base import Group, refuse
 
 Scaling = Literal["none", "standard", "minmax", "log"]
 Layout = Literal[
@@ -97,6 +97,11 @@ class DataSettings(Group):
         description="mimrl_sdk, avec2019: modality -> which of the file's feature lists "
         "(e.g. text: glove, audio: covarep, video: facet42)",
     )
+    embeddings: str | None = Field(
+        None,
+        description="words: word vectors (.npz with words and vectors, or GloVe's text form) that "
+        "turn the words into text features",
+    )
     split_file: str | None = Field(
         None, description="JSON {train: [...], valid: [...], test: [...]} of ids or of videos"
     )
@@ -107,8 +112,9 @@ class DataSettings(Group):
     split_seed: int = Field(0, ge=0, description="seed of split_by_group")
     modalities: tuple[str, ...] = Field(
         ("text", "audio", "video"),
-        min_length=2,
-        description="modalities used, the first being the anchor of the cross-modal terms",
+        min_length=1,
+        description="modalities used, the first being the anchor of the cross-modal terms; one "
+        "alone trains a unimodal baseline",
     )
     target: Target = Field(
         "regression",
@@ -175,12 +181,13 @@ class DataSettings(Group):
         unknown = sorted(set(self.scaling) - set(self.modalities))
         if unknown:
             problems.append(f"scaling names {unknown}, which are not among modalities")
+        if self.embeddings is not None and self.layout not in ("auto", "words"):
+            problems.append(f"embeddings has no effect with layout={self.layout}; remove it")
         if self.split_file is not None and self.split_by_group is not None:
             problems.append("split_file and split_by_group exclude each other")
         if self.split_by_group is not None and (
             min(self.split_by_group) < 0 or abs(sum(self.split_by_group) - 1) > 1e-6
         ):
             problems.append("split_by_group must be three shares that add up to 1")
-        if problems:
-            raise ValueError("; ".join(problems))
+        refuse(problems)
         return self
