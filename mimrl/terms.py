@@ -1,8 +1,8 @@
 """The terms that are estimated and the quantities that steer, derived from the modalities.
 
 The first modality is the anchor. For text, audio, video this gives the 11 terms and 8 quantities
-of MIMRL (Sun et al., IEEE TAFFC 2025); any other list of two or more modalities gives the same
-table by the same rule. A term has one name from the settings to the report.
+of MIMRL (Sun et al., IEEE TAFFC 2025); any other list of modalities gives the same table by the
+same rule, one modality alone only its term with the fused features. A term has one name from the settings to the report.
 
 >>> [term.name for term in terms(("text", "audio"))]  # doctest: +NORMALIZE_WHITESPACE
 ['fused_text', 'fused_audio', 'text_audio',
@@ -46,7 +46,7 @@ def terms(modalities: Sequence[str]) -> tuple[Term, ...]:
     """All terms for ``modalities``, the mutual informations first.
 
     Raises:
-        ConfigError: fewer than two modalities.
+        ConfigError: no modality.
     """
     anchor, others = _split(modalities)
     mutual = [Term(FUSED, name) for name in modalities] + [Term(anchor, o) for o in others]
@@ -67,15 +67,18 @@ def quantities(modalities: Sequence[str]) -> tuple[Quantity, ...]:
     that modality share, and with equal weights ``invariant`` cancels against ``specific_text``.
 
     Raises:
-        ConfigError: fewer than two modalities.
+        ConfigError: no modality.
     """
     anchor, others = _split(modalities)
+    fusion = tuple(Quantity(f"fusion_{m}", {Term(FUSED, m).name: 1.0}) for m in modalities)
+    if not others:
+        return fusion
     shared = {o: Term(anchor, o).name for o in others}
     shared_given_label = {o: Term(anchor, o, LABEL).name for o in others}
     specific_anchor = {Term(anchor, LABEL, o).name: 1.0 for o in others}
     specific_anchor |= {shared_given_label[o]: -1.0 for o in others}
     rows = [
-        *(Quantity(f"fusion_{name}", {Term(FUSED, name).name: 1.0}) for name in modalities),
+        *fusion,
         Quantity("invariant", {shared[o]: 1.0 for o in others}),
         Quantity(f"specific_{anchor}", specific_anchor),
         *(
@@ -90,6 +93,6 @@ def quantities(modalities: Sequence[str]) -> tuple[Quantity, ...]:
 
 
 def _split(modalities: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    if len(modalities) < 2:
-        raise ConfigError(f"terms need two or more modalities, got {list(modalities)}")
+    if not modalities:
+        raise ConfigError("terms need at least one modality, got none")
     return modalities[0], tuple(modalities[1:])

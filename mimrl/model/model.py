@@ -22,12 +22,12 @@ HEAD_WIDTH = 128
 
 
 class MIMRL(nn.Module):
-    """Encoders -> fusion -> head (Sun et al., IEEE TAFFC 2025), for two or more modalities.
+    """Encoders -> fusion -> head (Sun et al., IEEE TAFFC 2025), for any number of modalities.
 
     Args:
         settings: the network's settings. A modality without an encoder in ``settings.encoders``
             gets a transformer if it is called ``text``, a GRU otherwise.
-        modalities: names, two or more; the order is the order along the modality axis.
+        modalities: names; the order is the order along the modality axis.
         widths: modality -> features of a step; 0 for token ids.
         outputs: ``C``: 1 for regression, else the number of classes.
         text_config: configuration of the transformer, from a checkpoint (its
@@ -41,7 +41,7 @@ class MIMRL(nn.Module):
             the settings.
 
     Raises:
-        ConfigError: fewer than two modalities, a repeated name, a missing width, or sizes that do
+        ConfigError: no modality, a repeated name, a missing width, or sizes that do
             not fit together.
         MissingFileError: the pretrained text encoder cannot be loaded.
 
@@ -148,8 +148,8 @@ def _check(
     outputs: int,
     encoders: Mapping[str, EncoderSettings],
 ) -> None:
-    if len(modalities) < 2 or len(set(modalities)) < len(modalities):
-        raise ConfigError(f"expected two or more different modalities, got {list(modalities)}")
+    if not modalities or len(set(modalities)) < len(modalities):
+        raise ConfigError(f"expected different modalities, one or more, got {list(modalities)}")
     if outputs < 1:
         raise ConfigError(f"expected one or more outputs, got {outputs}")
     for name, encoder in encoders.items():

@@ -153,12 +153,10 @@ class TrainingSettings(Group):
         description="validation metric that chooses the epoch; auto: mae for regression, "
         "accuracy for classes",
     )
-    average: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="decay of an exponential moving average of the weights that "
-        "is evaluated and saved in their place; 0: off",
+    metric_rules: Literal["sentiment", "sims", "plain"] = Field(
+        "sentiment",
+        description="metrics of ratings: sentiment (MOSI and MOSEI), sims, or plain (MAE, RMSE, "
+        "correlations only)",
     )
     controls: int = Field(
         3, ge=0, description="shuffled-pair controls of each term at the chosen epoch; 0: none"

@@ -1,0 +1,77 @@
+"""The training curves of a run as one picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+Log = Sequence[Mapping[str, Any]]
+
+
+def draw_curves(log: Log, path: Path | None = None, *, chosen: int | None = None) -> Figure:
+    """Task loss, validation metrics, held-out terms and quantities against epochs.
+
+    Args:
+        log: lines of a run's ``log.jsonl``.
+        path: where the PNG is written, by a rename; None writes nothing.
+        chosen: the epoch that validation chose, marked in every panel.
+    """
+    figure = Figure(figsize=(12, 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 2)
+    loss = {
+        "task loss (train)": _series(log, "stage2", "task"),
+        "total loss (train)": _series(log, "stage2", "total"),
+    }
+    _lines(axes[0, 0], log, loss, "Loss of stage 2", "")
+    metrics = _group(log, "metrics")
+    _lines(axes[0, 1], log, metrics, "Validation metrics", "")
+    _lines(axes[1, 0], log, _group(log, "terms"), "Terms, held out (validation)", "nats")
+    _lines(axes[1, 1], log, _group(log, "quantities"), "Quantities, held out", "nats")
+    for axis in axes.flat:
+        if chosen is not None:
+            axis.axvline(chosen, color="0.5", linestyle=":", linewidth=1)
+    if path is not None:
+        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        figure.savefig(beside, dpi=110, format="png")
+        beside.replace(path)
+    return figure
+
+
+def _series(log: Log, *keys: str) -> list[float]:
+    found = []
+    for record in log:
+        value: Any = record
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        found.append(float("nan") if value is None else float(value))
+    return found
+
+
+def _group(log: Log, name: str) -> dict[str, list[float]]:
+    names = {key: None for record in log for key in record["valid"].get(name, {})}
+    return {key: _series(log, "valid", name, key) for key in names}
+
+
+def _lines(
+    axis: Axes, log: Log, lines: Mapping[str, Sequence[float]], title: str, unit: str
+) -> None:
+    epochs = [int(record["epoch"]) for record in log]
+    for index, (name, values) in enumerate(lines.items()):
+        style = "-" if index < 10 else "--"
+        axis.plot(epochs, np.asarray(values), style, marker=".", markersize=4, label=name)
+    axis.set_title(title, fontsize=11)
+    axis.set_xlabel("epoch")
+    axis.set_ylabel(unit)
+    axis.grid(alpha=0.3)
+    if lines:
+        axis.legend(fontsize=7, ncols=2, loc="best", framealpha=0.6)
+    else:
+        axis.text(0.5, 0.5, "not estimated", ha="center", transform=axis.transAxes)

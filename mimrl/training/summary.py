@@ -1,0 +1,88 @@
+"""Mean and spread over seeds, as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Metrics of several seeds of one experiment.
+
+    Attributes:
+        folder: ``runs/<name>``.
+        selected_by: the validation metric that chose each epoch.
+        seeds: seed -> split -> metric -> value.
+        epochs: seed -> chosen epoch.
+        mean: split -> metric -> mean over seeds.
+        deviation: split -> metric -> sample standard deviation over seeds (nan for one seed).
+    """
+
+    folder: Path
+    selected_by: str
+    seeds: Mapping[int, Mapping[str, Metrics]]
+    epochs: Mapping[int, int]
+    mean: Mapping[str, Metrics]
+    deviation: Mapping[str, Metrics]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain containers, for JSON."""
+        return {
+            "selected_by": f"valid {self.selected_by}",
+            "seeds": {str(seed): dict(splits) for seed, splits in self.seeds.items()},
+            "epochs": {str(seed): epoch for seed, epoch in self.epochs.items()},
+            "mean": dict(self.mean),
+            "standard_deviation": dict(self.deviation),
+        }
+
+    def table(self) -> str:
+        """One row a metric: mean and standard deviation on valid and test."""
+        count = len(self.seeds)
+        spread = "mean (standard deviation)" if count > 1 else "value"
+        chosen = ", ".join(f"seed {seed}: {epoch}" for seed, epoch in self.epochs.items())
+        lines = [
+            f"{self.folder}: {spread} over {count} seed{'s' if count > 1 else ''}, "
+            f"epoch chosen by valid {self.selected_by} ({chosen})",
+            f"{'':14}{'valid':>18}{'test':>18}",
+        ]
+        for metric in self.mean["valid"]:
+            cells = "".join(f"{self._cell(split, metric):>18}" for split in ("valid", "test"))
+            lines.append(f"{metric:14}{cells}")
+        return "\n".join(lines)
+
+    def _cell(self, split: str, metric: str) -> str:
+        mean, deviation = self.mean[split][metric], self.deviation[split][metric]
+        return f"{mean:.4f}" + ("" if np.isnan(deviation) else f" ({deviation:.4f})")
+
+
+def summarise(
+    folder: Path,
+    selected_by: str,
+    seeds: Mapping[int, Mapping[str, Metrics]],
+    epochs: Mapping[int, int],
+) -> Summary:
+    """Means and sample standard deviations over seeds, from unrounded values."""
+    splits = next(iter(seeds.values()))
+    values = {
+        split: {m: np.array([seeds[seed][split][m] for seed in seeds]) for m in metrics}
+        for split, metrics in splits.items()
+    }
+    return Summary(
+        folder=folder,
+        selected_by=selected_by,
+        seeds=seeds,
+        epochs=epochs,
+        mean={s: {m: float(v.mean()) for m, v in x.items()} for s, x in values.items()},
+        deviation={s: {m: _deviation(v) for m, v in x.items()} for s, x in values.items()},
+    )
+
+
+def _deviation(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
