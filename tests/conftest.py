@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.metrics  # noqa: F401  (draws from `random` when first imported, not in a test)
 import torch
 
 SETTINGS: dict[str, Callable[[], Any]] = {
