@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from mimrl.datasets.fields import column_names
 from mimrl.errors import DataError
 
 
@@ -86,14 +87,14 @@ class ComputationalSequence:
         return features, intervals
 
     def label_names(self) -> tuple[str, ...]:
-        """The file's names of its columns, or ``label``, or ``label_0``..."""
+        """The file's names of its columns, or those of files that leave them unnamed."""
         try:
             names = json.loads(self.root["metadata/dimension names"][0])
         except (KeyError, IndexError, TypeError, ValueError):
             names = []
         if isinstance(names, list) and len(set(map(str, names))) == self.width == len(names):
             return tuple(str(name) for name in names)
-        return ("label",) if self.width == 1 else tuple(f"label_{k}" for k in range(self.width))
+        return column_names(self.width)
 
     def array(self, video: str, name: str) -> h5py.Dataset:
         """``features`` or ``intervals`` of a video, not yet read.

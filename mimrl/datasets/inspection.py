@@ -161,7 +161,7 @@ def _sequences(ragged: Ragged) -> SequenceReport:
     non_finite, all_zero = NonFinite(), 0
     for rows, values in sequence_blocks(ragged):
         non_finite += count(values)
-        filled = np.any(values.reshape(len(values), -1) != 0, axis=1)
+        filled = np.any(values != 0, axis=tuple(range(1, values.ndim)))
         offsets = ragged.offsets[rows.start : rows.stop + 1] - ragged.offsets[rows.start]
         sums = np.concatenate([[0], np.cumsum(filled)])
         any_filled = sums[offsets[1:]] > sums[offsets[:-1]]

@@ -12,8 +12,8 @@ the same word everywhere. A sequence that is zero altogether keeps its length he
 ``data.drop_all_zero`` decides later whether it counts as missing.
 
 The files hold no names: samples are called ``train_0``, ``train_1``... and have no groups (each is
-a whole video, except in CMU-MOSI). Label columns are called ``label_0``, ``label_1``... when there
-are several, in the file's order, which the files do not describe.
+a whole video, except in CMU-MOSI). Label columns are called ``label[0]``, ``label[1]``... when
+there are several, in the file's order, which the files do not describe.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimrl.datasets.features import SPLITS, Corpus, FloatArray, Ragged, Split
+from mimrl.datasets.fields import column_names
 from mimrl.datasets.padding import Spans, take
 from mimrl.datasets.stored import opened
 from mimrl.errors import DataError
@@ -79,8 +80,7 @@ def read(path: Path, settings: DataSettings) -> Corpus:
         for name in sorted(set(widths) - set(part.sequences)):
             repairs[f"{name}: no file for {split}, all its samples lack it"] = len(part)
         splits[split] = _complete(part, {name: widths[name] for name in FILES if name in widths})
-    columns = next(iter(splits.values())).labels.shape[1]
-    names = ("label",) if columns == 1 else tuple(f"label_{k}" for k in range(columns))
+    names = column_names(next(iter(splits.values())).labels.shape[1])
     return Corpus(LAYOUT, str(path), splits, names, repairs)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from mimrl.datasets.features import SPLITS, Corpus, IntArray, Ragged, Split
+from mimrl.datasets.fields import videos
 from mimrl.errors import DataError, MissingFileError
 
-_CLIP = re.compile(r"^(?P<group>.+?)(\$_\$[^$]+|\[\d+\])$")  # video$_$3 (MMSA), video[3] (mmsdk)
 _HOW = (
     "name a list with data.split_file=FILE.json, or let data.split_by_group=[0.7,0.1,0.2] make "
     "splits of whole videos"
@@ -24,16 +23,10 @@ _HOW = (
 def groups_of(split: Split) -> tuple[str, ...]:
     """What each sample must not be separated from.
 
-    The split's own groups; else the video in ids such as ``video$_$3`` and ``video[3]``; else the
-    id, so that every sample is a group of its own.
+    The split's own groups; else the video in ids such as ``video$_$3`` and ``video[3]``, where
+    all ids are of that kind; else the id, so that every sample is a group of its own.
     """
-    if split.groups is not None:
-        return split.groups
-    found = (_CLIP.match(name) for name in split.ids)
-    return tuple(
-        name if match is None else match["group"]
-        for name, match in zip(split.ids, found, strict=True)
-    )
+    return split.groups or videos(split.ids) or split.ids
 
 
 def merged(corpus: Corpus) -> Split:
