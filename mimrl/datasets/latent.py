@@ -185,7 +185,7 @@ class LatentModel:
     def _log_latent(self, modality: str, latents: Array) -> Array:
         """``(N, S)`` log density of latent vectors given each bit pattern."""
         means = self.bits[modality]
-        distance = np.square(latents[:, None, :] - means).sum(axis=2)
+        distance = np.square(latents).sum(axis=1)[:, None] - 2 * latents @ means.T + means.shape[1]
         constant = means.shape[1] * np.log(self.noise * np.sqrt(2 * np.pi))
         return -0.5 * distance / self.noise**2 - constant
 

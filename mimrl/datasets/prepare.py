@@ -5,35 +5,24 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from mimrl.datasets import labels as rules
-from mimrl.datasets import scaling, tokens
-from mimrl.datasets.features import SPLITS, TRAIN, Corpus, FloatArray, IntArray, Ragged, Split
+from mimrl.datasets import scaling, targets, tokens
+from mimrl.datasets.features import SPLITS, TRAIN, Corpus, IntArray, Ragged, Split
 from mimrl.datasets.rows import row_blocks
 from mimrl.datasets.samples import Prepared, Samples, picked
 from mimrl.datasets.scaling import Scaler
+from mimrl.datasets.targets import Targets
 from mimrl.datasets.views import narrowed
 from mimrl.errors import ConfigError, DataError, DataWarning
 from mimrl.pretrained import load_tokenizer
 from mimrl.settings import DataSettings, Settings
 
-__all__ = ["Prepared", "Samples", "all_zero", "label_column", "prepare"]
+__all__ = ["Prepared", "Samples", "all_zero", "prepare"]
 
 TEXT = "text"
-
-
-@dataclass(frozen=True)
-class _Targets:
-    """What is predicted in each split, and which rows of the corpus it is known for."""
-
-    rows: Mapping[str, IntArray]
-    ratings: Mapping[str, FloatArray]
-    labels: Mapping[str, FloatArray | IntArray]
-    class_names: tuple[str, ...] = ()
 
 
 def prepare(
@@ -61,56 +50,33 @@ def prepare(
     Warns:
         DataWarning: samples that lack every chosen modality.
     """
-    _require(corpus, settings.data)
-    targets = _targets(corpus, settings.data)
-    if settings.training.loss.kind == "bce" and len(targets.class_names) != 2:
-        raise ConfigError(
-            f"training.loss bce needs two classes, but {corpus.source} has "
-            f"{len(targets.class_names)}; use ce or focal"
-        )
-    notes: Counter[str] = Counter()
-    for name in SPLITS:
-        notes[f"{name}: neutral samples dropped"] += len(corpus.splits[name]) - len(
-            targets.rows[name]
-        )
-    inputs = _inputs(corpus, settings, targets.rows, notes)
+    _require(corpus)
+    chosen = targets.choose(corpus, settings.data)
+    _check_loss(settings, chosen, corpus.source)
+    notes = Counter(
+        {
+            f"{name}: neutral samples dropped": len(corpus.splits[name]) - len(rows)
+            for name, rows in chosen.rows.items()
+        }
+    )
+    inputs = _inputs(corpus, settings, chosen.rows, notes)
     widths = _widths(corpus, inputs)
-    fitted = _fitted(inputs[TRAIN], settings, corpus.source) if scalers is None else dict(scalers)
-    features = [name for name, width in widths.items() if width > 0]
-    _check_scalers(fitted, widths, corpus.source)
-    used = {name: fitted[name] for name in features}
+    known = _fitted(inputs[TRAIN], settings, corpus.source) if scalers is None else scalers
+    _check_scalers(known, widths, corpus.source)
+    used = {name: known[name] for name, width in widths.items() if width > 0}
     splits = {
-        name: _samples(corpus.splits[name], inputs[name], used, targets, name) for name in SPLITS
+        name: _samples(corpus.splits[name], inputs[name], used, chosen, name) for name in SPLITS
     }
     _warn_of_empty_samples(splits, corpus.source)
     return Prepared(
         splits=splits,
         widths=widths,
-        num_classes=len(targets.class_names) or 1,
-        class_names=targets.class_names,
+        num_classes=len(chosen.class_names) or 1,
+        class_names=chosen.class_names,
         scalers=used,
         layout=corpus.layout,
         source=corpus.source,
         notes={text: count for text, count in notes.items() if count},
-    )
-
-
-def label_column(corpus: Corpus, label: str | int | None) -> int:
-    """Number of the label column that a setting means; without a setting the first one.
-
-    Raises:
-        DataError: no column of that name or number.
-    """
-    names = corpus.label_names
-    if label is None:
-        return 0
-    if isinstance(label, str) and label in names:
-        return names.index(label)
-    if isinstance(label, int) and 0 <= label < len(names):
-        return label
-    raise DataError(
-        f"{corpus.source}: data.label is {label!r}, but the label columns are "
-        f"{', '.join(f'{i}: {name}' for i, name in enumerate(names))}"
     )
 
 
@@ -124,7 +90,7 @@ def all_zero(sequences: Ragged) -> npt.NDArray[np.bool_]:
     return (non_zero == 0) & (sequences.lengths > 0)
 
 
-def _require(corpus: Corpus, data: DataSettings) -> None:
+def _require(corpus: Corpus) -> None:
     """Raises DataError for splits that the corpus lacks or that have no samples."""
     lacking = [name for name in SPLITS if not len(corpus.splits.get(name, ()))]
     if lacking:
@@ -136,48 +102,12 @@ def _require(corpus: Corpus, data: DataSettings) -> None:
         )
 
 
-def _targets(corpus: Corpus, data: DataSettings) -> _Targets:
-    column = label_column(corpus, data.label)
-    where = f"{corpus.source}, label column {corpus.label_names[column]!r}"
-    known = {name: rules.as_ratings(corpus.splits[name].labels[:, column]) for name in SPLITS}
-    for name, values in known.items():
-        _check_finite(values, corpus.splits[name], f"{where}, split {name}")
-    rows = {n: np.flatnonzero(rules.kept_rows(v, data.target)) for n, v in known.items()}
-    empty = [name for name in SPLITS if not len(rows[name])]
-    if empty:
-        raise DataError(f"{where}: all samples of {', '.join(empty)} are neutral and were dropped")
-    ratings = {name: known[name][rows[name]] for name in SPLITS}
-    if data.target == "regression":
-        return _Targets(rows, ratings, ratings)
-    try:
-        labels, names = _classes(ratings, data)
-    except DataError as error:
-        raise DataError(f"{where} (columns: {', '.join(corpus.label_names)}): {error}") from error
-    absent = [names[c] for c in range(len(names)) if c not in set(labels[TRAIN].tolist())]
-    if absent:
-        raise DataError(
-            f"{where}: no training sample is of class {', '.join(absent)} (target {data.target}); "
-            "choose a target with fewer classes"
-        )
-    return _Targets(rows, ratings, labels, names)
-
-
-def _classes(
-    ratings: Mapping[str, FloatArray], data: DataSettings
-) -> tuple[dict[str, IntArray], tuple[str, ...]]:
-    if data.target == "class":
-        coding = rules.class_coding(np.concatenate(list(ratings.values())))
-        return {name: coding.encode(values) for name, values in ratings.items()}, coding.names
-    classes = {n: rules.rating_classes(values, data.target) for n, values in ratings.items()}
-    return classes, rules.LABEL_RULES[data.target].class_names
-
-
-def _check_finite(values: FloatArray, split: Split, where: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        raise DataError(
-            f"{where}: {len(bad)} labels are NaN or infinite, e.g. of "
-            f"{', '.join(split.ids[i] for i in bad[:5])}; remove these samples from the file"
+def _check_loss(settings: Settings, chosen: Targets, source: str) -> None:
+    """Raises ConfigError for the two-class loss on another number of classes."""
+    if settings.training.loss.kind == "bce" and len(chosen.class_names) != 2:
+        raise ConfigError(
+            f"training.loss bce needs two classes, but {source} has {len(chosen.class_names)}; "
+            "use ce or focal"
         )
 
 
@@ -233,8 +163,8 @@ def _widths(corpus: Corpus, inputs: dict[str, dict[str, Ragged]]) -> dict[str, i
     """Modality -> width; sequences of a split that are all empty take the others' width."""
     widths = {}
     for modality in inputs[TRAIN]:
-        filled = {s: x[modality].width for s, x in inputs.items() if len(x[modality].values.shape)}
-        sizes = {s: w for s, w in filled.items() if inputs[s][modality].values.shape[0] > 0}
+        by_split = {name: split[modality] for name, split in inputs.items()}
+        sizes = {name: seq.width for name, seq in by_split.items() if seq.values.shape[0] > 0}
         if len(set(sizes.values())) > 1:
             raise DataError(f"{corpus.source}: {modality} has different widths by split: {sizes}")
         if TRAIN not in sizes:
@@ -278,16 +208,16 @@ def _samples(
     split: Split,
     inputs: Mapping[str, Ragged],
     scalers: Mapping[str, Scaler],
-    targets: _Targets,
+    chosen: Targets,
     name: str,
 ) -> Samples:
-    rows = targets.rows[name]
+    rows = chosen.rows[name]
     return Samples(
         ids=tuple(split.ids[i] for i in rows),
         inputs=inputs,
         scalers=scalers,
-        labels=targets.labels[name],
-        ratings=targets.ratings[name],
+        labels=chosen.labels[name],
+        ratings=chosen.ratings[name],
         groups=picked(split.groups, rows),
         raw_text=picked(split.raw_text, rows),
     )

@@ -115,6 +115,35 @@ def test_information_obeys_the_chain_of_modalities() -> None:
     assert means[-1] <= LOG2
 
 
+@pytest.mark.parametrize(
+    ("interaction", "pair", "largest"),
+    [
+        ("redundant", ("text", "audio"), "r"),
+        ("redundant", ("text", "video"), "r"),
+        ("unique_text", ("text", "audio"), "u1"),
+        ("unique_audio", ("text", "audio"), "u2"),
+        ("unique_video", ("text", "video"), "u2"),
+        ("synergy", ("text", "audio"), "s"),
+    ],
+)
+def test_the_exact_adjusted_reading_has_the_planted_component_largest(
+    interaction: str, pair: tuple[str, str], largest: str
+) -> None:
+    """LSMI's formulas on exact values; unique information is raw r = s > 0 with a negative u."""
+    exact = truth(planted(interaction, test_size=1000), "classification").pair("test", *pair)
+    r_minus = np.minimum(exact.h1 - exact.i1, exact.h2 - exact.i2)
+    r = float(np.mean(np.minimum(exact.h1, exact.h2) - r_minus))
+    i1, i2, i12 = (float(np.mean(i)) for i in (exact.i1, exact.i2, exact.i12))
+    u1, u2, s = i1 - r, i2 - r, i12 - i1 - i2 + r
+    if interaction.startswith("unique"):
+        assert r == pytest.approx(s, abs=1e-9)
+        assert min(u1, u2) == pytest.approx(-r, abs=1e-9)
+    shift = -min(r, s) if min(r, s) < 0 else min(u1, u2, 0.0)
+    adjusted = {"r": r + shift, "u1": u1 - shift, "u2": u2 - shift, "s": s + shift}
+    assert max(adjusted, key=lambda name: adjusted[name]) == largest
+    assert adjusted[largest] > 0.5
+
+
 @pytest.mark.parametrize("interaction", INTERACTIONS)
 def test_the_mean_over_time_is_the_embedded_latent_vector(interaction: str) -> None:
     settings = planted(interaction, width=8, min_steps=1, max_steps=9)

@@ -10,7 +10,8 @@ import torch
 from mimrl.datasets import rows as row_stores
 from mimrl.datasets.features import SPLITS, Corpus, Ragged, Split
 from mimrl.datasets.loading import iterate
-from mimrl.datasets.prepare import all_zero, label_column, prepare
+from mimrl.datasets.prepare import all_zero, prepare
+from mimrl.datasets.targets import label_column
 from mimrl.errors import ConfigError, DataError, DataWarning
 from mimrl.settings import Settings, from_mapping
 
