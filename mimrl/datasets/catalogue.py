@@ -219,7 +219,7 @@ def _listed(entries: Sequence[str]) -> str:
 
 
 def _check_modalities(corpus: Corpus) -> None:
-    """Splits must have the same modalities, and each modality one width where it has rows."""
+    """Splits must have the same modalities, and each modality one width where it has any."""
     for name, split in corpus.splits.items():
         if set(split.sequences) != set(corpus.modalities):
             raise DataError(
@@ -230,7 +230,7 @@ def _check_modalities(corpus: Corpus) -> None:
         widths = {
             name: split.sequences[modality].width
             for name, split in corpus.splits.items()
-            if split.sequences[modality].values.shape[0] > 0
+            if split.sequences[modality].width > 0
         }
         if len(set(widths.values())) > 1:
             raise DataError(
