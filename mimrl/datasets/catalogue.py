@@ -1,7 +1,7 @@
 """All layouts in two literal tables; a file's layout is recognised from its content.
 
 A new layout is one module with ``LAYOUT``, ``matches`` and ``read``, and one row in one of the
-tables (docs/extending.md).
+tables.
 """
 
 from __future__ import annotations
