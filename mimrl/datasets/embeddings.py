@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,8 @@ import numpy as np
 
 from mimrl.datasets.features import FloatArray
 from mimrl.errors import DataError
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def load_embeddings(path: Path, wanted: Collection[str]) -> Embeddings:
     names = {form for word in wanted for form in (word, word.lower())}
     try:
         found = _from_npz(path, names) if path.suffix == ".npz" else _from_text(path, names)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path}: expected word vectors (.npz with words and vectors, or lines of a word and "
             f"its numbers), got {type(error).__name__}: {error}"

@@ -64,7 +64,8 @@ def word_aligned(splits: Sequence[Mapping[str, FloatArray]]) -> bool:
     """
     found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
     steps = {values.shape[1] for arrays in splits for values in arrays.values()}
-    if len(steps) != 1 or any(len(arrays) < 2 for arrays in splits):
+    rows = [{len(values) for values in arrays.values()} for arrays in splits]
+    if len(steps) != 1 or any(len(a) < 2 for a in splits) or any(len(n) != 1 for n in rows):
         return False
     total = steps.pop()
     for arrays in splits:
