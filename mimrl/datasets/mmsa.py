@@ -24,7 +24,7 @@ import numpy as np
 from mimrl.datasets import fields
 from mimrl.datasets.features import Corpus, FloatArray, IntArray, Ragged, Split
 from mimrl.datasets.fields import SEQUENCES, Table, Where
-from mimrl.datasets.padding import cut, spans, strip, word_aligned
+from mimrl.datasets.padding import CONTRADICTED, cut, spans, strip, word_aligned
 from mimrl.errors import DataError
 from mimrl.settings.data import DataSettings
 
@@ -36,7 +36,6 @@ LABELS = (
     "regression_labels_A",
     "regression_labels_V",
 )
-CONTRADICTED = "sequences longer than the length given in the file, kept whole"
 
 
 def matches(content: object) -> bool:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mimrl.datasets.features import FloatArray, IntArray, Ragged
 
 AGREEMENT = 0.5  # share of samples whose modalities must begin (or end) together in aligned files
+CONTRADICTED = "sequences longer than the length given in the file, kept whole"  # a repair, counted
 
 
 class Spans(NamedTuple):

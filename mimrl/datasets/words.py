@@ -25,7 +25,7 @@ from mimrl.datasets.embeddings import Embeddings, load_embeddings
 from mimrl.datasets.features import Corpus, FloatArray, IntArray, Ragged, Split
 from mimrl.datasets.fields import Where
 from mimrl.datasets.noalign import key_names
-from mimrl.datasets.padding import cut
+from mimrl.datasets.padding import CONTRADICTED, cut
 from mimrl.datasets.paths import resolve_path
 from mimrl.datasets.rowlists import (
     Rows,
@@ -41,7 +41,6 @@ from mimrl.settings.data import DataSettings
 LAYOUT = "words"
 MAG, MISA, MMIM = 3, 4, 6  # number of entries of ``features``
 UNKNOWN = "text: words without a vector set to zero"
-CONTRADICTED = "sequences longer than the length given in the file, kept whole"
 
 
 @dataclass(frozen=True)

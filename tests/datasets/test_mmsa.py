@@ -10,6 +10,7 @@ import pytest
 
 from mimrl.datasets import avec2019, mimrl_sdk, mmsa, multibench, noalign, words
 from mimrl.datasets.features import SPLITS, Corpus
+from mimrl.datasets.padding import CONTRADICTED
 from mimrl.datasets.pickles import read_pickle
 from mimrl.errors import DataError
 from mimrl.settings.data import DataSettings
@@ -122,7 +123,7 @@ def test_without_lengths_ends_are_stripped() -> None:
 def test_a_length_that_cuts_values_is_overruled_and_counted() -> None:
     corpus = read(audio_lengths=[2, 4, 3])
     assert corpus.splits["train"].sequences["audio"].lengths.tolist() == [2, 5, 3]
-    assert dict(corpus.repairs) == {f"audio: {mmsa.CONTRADICTED}": 1}
+    assert dict(corpus.repairs) == {f"audio: {CONTRADICTED}": 1}
 
 
 def test_aligned_files_are_cut_at_the_same_words() -> None:
