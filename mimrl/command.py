@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with plain_warnings():
             return _run(arguments)
     except MimrlError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return UNUSABLE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command with --resume continues\n")

@@ -112,7 +112,7 @@ class TestFailures:
 
         training.act = fail
         assert main(["--config", DEMO]) == 2
-        assert capsys.readouterr().err == "task loss is nan in stage 2, step 3\n"
+        assert capsys.readouterr().err == "error: task loss is nan in stage 2, step 3\n"
 
     def test_a_bug_is_not_hidden(self, training):
         training.act = lambda: {}["missing"]
