@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from mimrl.errors import EstimationError, ShapeError
-from mimrl.mi.critics import JointInput, hidden_layers
+from mimrl.mi.critics import Activation, JointInput, hidden_layers
 from mimrl.mi.neighbours import Triples
 
 Estimator = Literal["nwj", "dv", "ldr"]
@@ -31,6 +31,9 @@ class ConditionalMI(nn.Module):
         layers: hidden layers after the input layer.
         logit_clip: the log ratio is clipped to [-clip, clip] when it is read; in the loss it is
             not, so that a sample beyond the clip still has a gradient.
+        activation: between the layers. The published classifier has ReLU; a smooth activation
+            suits log ratios, which are smooth where densities are: on 2,000 Gaussian rows it
+            brought the bias from -0.03 to -0.01 nats (docs/method.md).
         dropout: share of hidden units zeroed in training mode.
 
     Note:
@@ -51,6 +54,7 @@ class ConditionalMI(nn.Module):
         hidden: int = 256,
         layers: int = 2,
         logit_clip: float = 10.0,
+        activation: Activation = "silu",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -60,7 +64,9 @@ class ConditionalMI(nn.Module):
         self.estimator: Estimator = estimator
         self.logit_clip = logit_clip
         self.joint_input = JointInput(self.widths, hidden)
-        self.network = hidden_layers(hidden, 1, layers=layers, dropout=dropout)
+        self.network = hidden_layers(
+            hidden, 1, layers=layers, activation=activation, dropout=dropout
+        )
 
     def logits(self, rows: Triples) -> Tensor:
         """Estimates of the log ratio of every row, unclipped, ``(N,)`` in nats.

@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mimrl.errors import ShapeError
 
+Activation = Literal["relu", "silu"]
+_ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU}
+
 
 class MLP(nn.Sequential):
-    """Linear, ReLU, ``layers`` times (Linear, ReLU), Linear; all biases start at zero.
+    """Linear, activation, ``layers`` times (Linear, activation), Linear; biases start at zero.
 
     Args:
         inputs: width of the input.
         outputs: width of the output.
         hidden: width in between.
         layers: number of hidden layers after the input layer.
-        dropout: share of hidden units zeroed in training mode.
+        activation: ``relu`` as published, or the smooth ``silu``.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, *, hidden: int = 256, layers: int = 2, dropout: float = 0.0
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        hidden: int = 256,
+        layers: int = 2,
+        activation: Activation = "relu",
     ) -> None:
-        steps: list[nn.Module] = []
-        for fan_in, fan_out in pairwise([inputs, *[hidden] * (layers + 1)]):
-            steps += [zero_bias(nn.Linear(fan_in, fan_out)), nn.ReLU()]
-            if dropout > 0:
-                steps.append(nn.Dropout(dropout))
-        super().__init__(*steps, zero_bias(nn.Linear(hidden, outputs)))
+        first = zero_bias(nn.Linear(inputs, hidden))
+        super().__init__(
+            first, *hidden_layers(hidden, outputs, layers=layers, activation=activation)
+        )
 
 
 class JointInput(nn.Module):
@@ -115,14 +122,24 @@ class SeparableCritic(Critic):
         hidden: hidden width of both MLPs.
         layers: hidden layers after the input layer.
         embedding: width of g(x) and h(y).
+        activation: of both MLPs.
     """
 
     def __init__(
-        self, x_dim: int, y_dim: int, *, hidden: int = 256, layers: int = 2, embedding: int = 128
+        self,
+        x_dim: int,
+        y_dim: int,
+        *,
+        hidden: int = 256,
+        layers: int = 2,
+        embedding: int = 128,
+        activation: Activation = "relu",
     ) -> None:
         super().__init__(x_dim, y_dim)
-        self.x_network = MLP(x_dim, embedding, hidden=hidden, layers=layers)
-        self.y_network = MLP(y_dim, embedding, hidden=hidden, layers=layers)
+        self.x_network, self.y_network = (
+            MLP(width, embedding, hidden=hidden, layers=layers, activation=activation)
+            for width in (x_dim, y_dim)
+        )
 
     def scores(self, x: Tensor, y: Tensor) -> Tensor:
         """Inner products of the embeddings."""
@@ -139,12 +156,21 @@ class ConcatenatedCritic(Critic):
         y_dim: width of y.
         hidden: hidden width.
         layers: hidden layers after the input layer.
+        activation: between the layers.
     """
 
-    def __init__(self, x_dim: int, y_dim: int, *, hidden: int = 256, layers: int = 2) -> None:
+    def __init__(
+        self,
+        x_dim: int,
+        y_dim: int,
+        *,
+        hidden: int = 256,
+        layers: int = 2,
+        activation: Activation = "relu",
+    ) -> None:
         super().__init__(x_dim, y_dim)
         self.joint_input = JointInput((x_dim, y_dim), hidden)
-        self.network = hidden_layers(hidden, 1, layers=layers)
+        self.network = hidden_layers(hidden, 1, layers=layers, activation=activation)
 
     def scores(self, x: Tensor, y: Tensor) -> Tensor:
         """The network on the ``(B, B, hidden)`` sums of the two input maps."""
@@ -169,23 +195,31 @@ class BilinearCritic(Critic):
         return x @ self.weight @ y.T
 
 
-def hidden_layers(hidden: int, outputs: int, *, layers: int, dropout: float = 0.0) -> nn.Sequential:
-    """What follows an input layer: ReLU, ``layers`` times (Linear, ReLU), Linear.
+def hidden_layers(
+    hidden: int,
+    outputs: int,
+    *,
+    layers: int,
+    activation: Activation = "relu",
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """What follows an input layer: activation, ``layers`` times (Linear, activation), Linear.
 
     Args:
         hidden: width of the input and of all hidden layers.
         outputs: width of the output.
         layers: number of hidden layers.
-        dropout: share of hidden units zeroed in training mode.
+        activation: ``relu`` or ``silu``.
+        dropout: share of hidden units zeroed in training mode, after each activation.
     """
-    steps: list[nn.Module] = [nn.ReLU()]
-    for _ in range(layers):
+    linears = [nn.Linear(hidden, hidden) for _ in range(layers)] + [nn.Linear(hidden, outputs)]
+    steps: list[nn.Module] = []
+    for linear in linears:
+        steps.append(_ACTIVATIONS[activation]())
         if dropout > 0:
             steps.append(nn.Dropout(dropout))
-        steps += [zero_bias(nn.Linear(hidden, hidden)), nn.ReLU()]
-    if dropout > 0:
-        steps.append(nn.Dropout(dropout))
-    return nn.Sequential(*steps, zero_bias(nn.Linear(hidden, outputs)))
+        steps.append(zero_bias(linear))
+    return nn.Sequential(*steps)
 
 
 def zero_bias(linear: nn.Linear) -> nn.Linear:

@@ -13,11 +13,7 @@ import torch
 from torch import Tensor
 
 from mimrl.errors import EstimationError, ShapeError
-
-CHUNK_ELEMENTS = 2**25
-"""Entries of the distance matrix held at once (128 MiB in float32)."""
-EXACT_WIDTH = 4
-"""Up to this width of z distances are summed directly, so that equal ones come out equal."""
+from mimrl.mi.search import nearest, shuffled, within_class
 
 
 @dataclass(frozen=True)
@@ -120,29 +116,20 @@ def product_samples(
     """
     bank = Triples(x, y, z)
     wanted = _anchor_count(count, neighbours)
+    classes, given_classes = _classes(bank, anchors) if discrete else (None, None)
+    if anchors is None:
+        chosen = _from_bank(bank, wanted, neighbours, classes, generator)
+    else:
+        chosen = _from_given(anchors, given_classes, wanted, generator)
     with torch.no_grad():
-        classes = _classes(z, anchors.z if anchors is not None else None) if discrete else None
-        bank_classes = None if classes is None else classes[: len(bank)]
-        if anchors is None:
-            chosen = _choose_anchors(len(bank), wanted, neighbours, bank_classes, generator)
-            chosen = chosen.to(z.device)
-            banned: Tensor | None = chosen
-            anchor_y, anchor_z = y[chosen], z[chosen]
-            anchor_classes = None if bank_classes is None else bank_classes[chosen]
+        if classes is not None and chosen.classes is not None:
+            found = within_class(classes, chosen.classes, chosen.rows, neighbours, generator)
         else:
-            picked = _choose_given(len(anchors.y), wanted, generator).to(z.device)
-            banned = None if anchors.rows is None else anchors.rows[picked]
-            anchor_classes = None if classes is None else classes[len(bank) :][picked]
-    if anchors is not None:
-        anchor_y, anchor_z = anchors.y[picked], anchors.z[picked]
-    with torch.no_grad():
-        if bank_classes is not None and anchor_classes is not None:
-            found = _within_class(bank_classes, anchor_classes, banned, neighbours, generator)
-        else:
-            found = _nearest(z, anchor_z, banned, neighbours, generator)
+            found = nearest(z, chosen.z, chosen.rows, neighbours, generator)
     rows = found.reshape(-1)[:count]
-    paired_y = anchor_y.repeat_interleave(neighbours, dim=0)[:count]
-    paired_z = anchor_z.repeat_interleave(neighbours, dim=0)[:count]
+    paired_y, paired_z = (
+        value.repeat_interleave(neighbours, dim=0)[:count] for value in (chosen.y, chosen.z)
+    )
     paired_x = x[rows]
     if slopes is not None:
         paired_x = paired_x + (paired_z - z[rows]) @ slopes
@@ -176,133 +163,68 @@ def _anchor_count(count: int, neighbours: int) -> int:
     return math.ceil(count / neighbours)
 
 
-def _choose_anchors(
-    size: int, wanted: int, neighbours: int, classes: Tensor | None, generator: torch.Generator
-) -> Tensor:
-    order = torch.randperm(size, generator=generator, device=generator.device)
-    if classes is None:
-        if size - wanted < neighbours:
-            raise EstimationError(
-                f"a bank of {size} rows is too small for {wanted} anchors with {neighbours} "
-                "neighbours each outside the anchors; take fewer samples or a larger bank"
-            )
-        return order[:wanted]
-    order = order.to(classes.device)
+@dataclass(frozen=True)
+class _Chosen:
+    """Anchors that will be paired; ``rows`` of the bank are banned from being their neighbours."""
+
+    y: Tensor
+    z: Tensor
+    rows: Tensor | None
+    classes: Tensor | None
+
+
+def _from_bank(
+    bank: Triples,
+    wanted: int,
+    neighbours: int,
+    classes: Tensor | None,
+    generator: torch.Generator,
+) -> _Chosen:
+    order = shuffled(len(bank), generator, bank.z.device)
+    if classes is not None:
+        order = _without_one_of_each(order, classes)
+    allowed = len(order) if classes is not None else len(order) - neighbours
+    if allowed < wanted:
+        needs = "one row of each class" if classes is not None else f"{neighbours} other rows"
+        raise EstimationError(
+            f"a bank of {len(bank)} rows is too small for {wanted} anchors: besides them it needs "
+            f"{needs} as neighbours; take fewer samples or a larger bank"
+        )
+    rows = order[:wanted]
+    return _Chosen(bank.y[rows], bank.z[rows], rows, None if classes is None else classes[rows])
+
+
+def _without_one_of_each(order: Tensor, classes: Tensor) -> Tensor:
+    """``order`` without the last row of each class in it."""
     shuffled = classes[order]
-    kept = torch.zeros(int(classes.max()) + 1, dtype=torch.long, device=classes.device)
-    kept.scatter_(0, shuffled, torch.arange(size, device=classes.device))
-    may_anchor = torch.ones(size, dtype=torch.bool, device=classes.device)
-    may_anchor[kept[shuffled.unique()]] = False
-    allowed = order[may_anchor]
-    if len(allowed) < wanted:
-        raise EstimationError(
-            f"a bank of {size} rows in {size - len(allowed)} classes is too small for {wanted} "
-            "anchors: one row of each class must stay a neighbour; take fewer samples or a "
-            "larger bank"
-        )
-    return allowed[:wanted]
+    last = torch.full((int(classes.max()) + 1,), -1, device=classes.device)
+    place = torch.arange(len(order), device=classes.device)
+    last = last.scatter_reduce_(0, shuffled, place, reduce="amax")
+    return order[last[shuffled] != place]
 
 
-def _choose_given(size: int, wanted: int, generator: torch.Generator) -> Tensor:
-    if size < wanted:
-        raise EstimationError(f"{wanted} anchors are needed, but only {size} were given")
-    return torch.randperm(size, generator=generator, device=generator.device)[:wanted]
+def _from_given(
+    anchors: Anchors, classes: Tensor | None, wanted: int, generator: torch.Generator
+) -> _Chosen:
+    if len(anchors.y) < wanted:
+        raise EstimationError(f"{wanted} anchors are needed, but only {len(anchors.y)} were given")
+    picked = shuffled(len(anchors.y), generator, anchors.z.device)[:wanted]
+    return _Chosen(
+        anchors.y[picked],
+        anchors.z[picked],
+        None if anchors.rows is None else anchors.rows[picked],
+        None if classes is None else classes[picked],
+    )
 
 
-def _classes(z: Tensor, more: Tensor | None) -> Tensor:
-    """Class numbers of the rows of z, and after them of the rows of ``more``."""
-    rows = z if more is None else torch.cat([z, more])
+@torch.no_grad()
+def _classes(bank: Triples, anchors: Anchors | None) -> tuple[Tensor, Tensor | None]:
+    """Class numbers of the rows of the bank, and of given anchors."""
+    rows = bank.z if anchors is None else torch.cat([bank.z, anchors.z])
     if rows.shape[1] == 1:
-        return torch.unique(rows[:, 0], return_inverse=True)[1]
-    return torch.unique(rows, dim=0, return_inverse=True)[1]
-
-
-def _within_class(
-    classes: Tensor,
-    anchor_classes: Tensor,
-    banned: Tensor | None,
-    neighbours: int,
-    generator: torch.Generator,
-) -> Tensor:
-    """``(A, k)`` bank rows drawn from the anchors' classes.
-
-    The free rows are shuffled and sorted by class; an anchor takes k rows in a circle from a random
-    place of its class, so each is uniform, and all differ where the class is large enough.
-    """
-    free = torch.ones_like(classes, dtype=torch.bool)
-    if banned is not None:
-        free[banned] = False
-    shuffle = torch.randperm(len(classes), generator=generator, device=generator.device)
-    pool = shuffle.to(classes.device)
-    pool = pool[free[pool]]
-    pool = pool[classes[pool].argsort(stable=True)]
-    total = int(torch.maximum(classes.max(), anchor_classes.max())) + 1
-    sizes = torch.bincount(classes[pool], minlength=total)
-    starts = sizes.cumsum(0) - sizes
-    size = sizes[anchor_classes]
-    if bool((size == 0).any()):
-        missing = int((size == 0).sum())
-        raise EstimationError(
-            f"{missing} of {len(size)} anchors are of a class without another row in the bank; "
-            "leave the class out or take a larger bank"
-        )
-    place = torch.rand(len(size), generator=generator, device=generator.device).to(size.device)
-    first = (place * size).long().clamp_(max=size - 1)
-    offset = (first[:, None] + torch.arange(neighbours, device=size.device)) % size[:, None]
-    return pool[starts[anchor_classes][:, None] + offset]
-
-
-def _nearest(
-    bank: Tensor,
-    anchors: Tensor,
-    banned: Tensor | None,
-    neighbours: int,
-    generator: torch.Generator,
-) -> Tensor:
-    """``(A, k)`` rows of the bank nearest to each anchor, without the banned rows."""
-    free = len(bank) - (0 if banned is None else len(banned))
-    if free < neighbours:
-        raise EstimationError(
-            f"{neighbours} neighbours of each anchor are needed, but the bank has only {free} "
-            "rows besides the anchors; take fewer neighbours or a larger bank"
-        )
-    step = max(1, CHUNK_ELEMENTS // len(bank))
-    distances = _Distances(bank, banned)
-    found = [_smallest(distances(part), neighbours, generator) for part in anchors.split(step)]
-    return torch.cat(found)
-
-
-class _Distances:
-    """Rank-preserving distances to the rows of a bank; infinite to banned rows."""
-
-    def __init__(self, bank: Tensor, banned: Tensor | None) -> None:
-        bank = bank if bank.is_floating_point() else bank.float()
-        self.exact = bank.shape[1] <= EXACT_WIDTH
-        self.centre = bank.mean(dim=0)
-        self.bank = bank if self.exact else bank - self.centre
-        self.squares = None if self.exact else self.bank.square().sum(dim=1)
-        self.banned = banned
-
-    def __call__(self, anchors: Tensor) -> Tensor:
-        anchors = anchors.detach().to(self.bank.dtype)
-        if self.squares is None:
-            found = torch.cdist(anchors, self.bank, compute_mode="donot_use_mm_for_euclid_dist")
-        else:  # |b|^2 - 2 a.b: the anchor's own norm does not change the order
-            found = torch.addmm(self.squares, anchors - self.centre, self.bank.T, alpha=-2)
-        if self.banned is not None:
-            found.index_fill_(1, self.banned, math.inf)
-        return found
-
-
-def _smallest(distances: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """``(A, k)`` columns of the k smallest entries of each row, equal ones in random choice."""
-    values, columns = distances.topk(k, dim=1, largest=False)
-    farthest = values[:, -1:]
-    tied = (distances <= farthest).sum(dim=1) > k
-    if bool(tied.any()):
-        rows = tied.nonzero()[:, 0]
-        near, limit = distances[rows], farthest[rows]
-        key = torch.rand(near.shape, generator=generator, device=generator.device).to(near.device)
-        key = torch.where(near < limit, -1.0, torch.where(near == limit, key, 2.0))
-        columns[rows] = key.topk(k, dim=1, largest=False).indices
-    return columns
+        classes = torch.unique(rows[:, 0], return_inverse=True)[1]
+    elif bool(((rows == 0) | (rows == 1)).all() & (rows.sum(dim=1) == 1).all()):
+        classes = rows.argmax(dim=1)  # one-hot; the general way takes ten times as long
+    else:
+        classes = torch.unique(rows, dim=0, return_inverse=True)[1]
+    return classes[: len(bank)], None if anchors is None else classes[len(bank) :]
