@@ -196,17 +196,10 @@ def load_model(path: str | Path) -> Loaded:
     tensors, header = read(file, "model")
     try:
         settings = from_mapping(header["settings"], source=f"settings in {file}")
-        model = MIMRL(
-            settings.model,
-            settings.data.modalities,
-            header["widths"],
-            outputs(settings, header["num_classes"]),
-            text_config=header["text_config"],
-        )
+        with torch.random.fork_rng():  # weights are drawn, then overwritten
+            model, critics = _networks(settings, header)
         model.load_state_dict(take(tensors, "model"))
-        critics = None
-        if header["has_critics"]:
-            critics = build_critics(settings, model, header["num_classes"])
+        if critics is not None:
             critics.load_state_dict(take(tensors, "critics"))
             critics.eval()
         scalers = {
@@ -230,3 +223,17 @@ def load_model(path: str | Path) -> Loaded:
         class_names=tuple(header["class_names"]),
         epoch=int(header["epoch"]),
     )
+
+
+def _networks(settings: Settings, header: Mapping[str, Any]) -> tuple[MIMRL, Critics | None]:
+    """A model and critics of the right form, with weights still to be filled in."""
+    model = MIMRL(
+        settings.model,
+        settings.data.modalities,
+        header["widths"],
+        outputs(settings, header["num_classes"]),
+        text_config=header["text_config"],
+    )
+    if not header["has_critics"]:
+        return model, None
+    return model, build_critics(settings, model, header["num_classes"])

@@ -13,6 +13,7 @@ the same mapping for a whole split, without gradients.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -116,10 +117,10 @@ class Critics(nn.Module):
     ) -> Tensor:
         """The stage-1 loss of one term; arguments as in :meth:`losses`."""
         estimator = self.estimators[term.name]
-        if not isinstance(estimator, mi.ConditionalMI):
+        if isinstance(estimator, mi.VariationalMI):
             return estimator.loss(rows[term.x], rows[term.y])
         product = self._product(term, rows, bank, generator)
-        return estimator.loss(_triples(term, rows), product)
+        return cast("mi.ConditionalMI", estimator).loss(_triples(term, rows), product)
 
     def values(
         self,
@@ -157,7 +158,7 @@ class Critics(nn.Module):
     ) -> Tensor:
         """The estimate of one term, in nats; arguments as in :meth:`values`."""
         estimator = self.estimators[term.name]
-        if not isinstance(estimator, mi.ConditionalMI):
+        if isinstance(estimator, mi.VariationalMI):
             return estimator(rows[term.x], rows[term.y])
         anchors = None
         if bank_rows is not None:
@@ -237,12 +238,14 @@ def _estimator(
 
 
 def _mutual(settings: CriticSettings, x_width: int, y_width: int) -> mi.VariationalMI:
-    shape = {"hidden": settings.hidden, "layers": settings.layers}
+    hidden, layers = settings.hidden, settings.layers
     critic: mi.Critic
     if settings.kind == "separable":
-        critic = mi.SeparableCritic(x_width, y_width, embedding=settings.embedding, **shape)
+        critic = mi.SeparableCritic(
+            x_width, y_width, embedding=settings.embedding, hidden=hidden, layers=layers
+        )
     elif settings.kind == "concatenated":
-        critic = mi.ConcatenatedCritic(x_width, y_width, **shape)
+        critic = mi.ConcatenatedCritic(x_width, y_width, hidden=hidden, layers=layers)
     else:
         critic = mi.BilinearCritic(x_width, y_width)
     return mi.VariationalMI(critic, _bound(settings.bound, y_width, settings))

@@ -102,7 +102,7 @@ def sentiment_metrics(prediction: Values, label: Values) -> Metrics:
 
 
 def sims_metrics(prediction: Values, label: Values) -> Metrics:
-    """Ratings in [-1, 1] by the rules of CH-SIMS: bins ``(a, b]`` after clipping.
+    """Ratings in [-1, 1] by the rules of CH-SIMS: all clipped to [-1, 1] first, bins ``(a, b]``.
 
     A rating of 0 is negative here, unlike in the has-0 rule of MOSI. Compared in float32, because
     labels such as 0.1 lie on the edges of the bins.
@@ -114,15 +114,12 @@ def sims_metrics(prediction: Values, label: Values) -> Metrics:
         ShapeError: the two differ in shape or are not vectors.
         DataError: there is no sample.
     """
-    found = rating_metrics(prediction, label)
+    _check(prediction, label)
+    clipped = [np.clip(values.astype(np.float32), -1, 1) for values in (prediction, label)]
+    found = rating_metrics(*clipped)
     for classes, edges in SIMS_BINS.items():
-        predicted, true = (
-            np.digitize(
-                np.clip(values.astype(np.float32), -1, 1), np.asarray(edges, np.float32), right=True
-            )
-            for values in (prediction, label)
-        )
-        found[f"acc{classes}"], f1 = _accuracy_and_f1(predicted, true)
+        bins = [np.digitize(v, np.asarray(edges, np.float32), right=True) for v in clipped]
+        found[f"acc{classes}"], f1 = _accuracy_and_f1(*bins)
         if classes == 2:
             found["f1"] = f1
     return found

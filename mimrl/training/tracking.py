@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -121,10 +122,11 @@ class Progress:
         """Names what is going on."""
         self._bar.set_description(f"epoch {epoch} {name}")
 
-    def step(self, **losses: float) -> None:
-        """One step is done."""
+    def step(self, **losses: Tensor) -> None:
+        """One step is done; its losses are fetched from the device only when they are shown."""
         if not self._bar.disable:
-            self._bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
+            shown = {name: f"{value.item():.3f}" for name, value in losses.items()}
+            self._bar.set_postfix(shown)
         self._bar.update()
 
     def close(self) -> None:

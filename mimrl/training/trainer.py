@@ -167,7 +167,7 @@ class Trainer:
                     self._require_finite(total, losses, "stage 1", epoch)
                     self.critic_learner.step(total)
                     sums.add(losses, len(chunk))
-                    bar.step(critics=float(total))
+                    bar.step(critics=total)
         return sums.means()
 
     def _fit_model(
@@ -192,7 +192,7 @@ class Trainer:
                 self._require_finite(parts["total"], parts, "stage 2", epoch)
                 self.learner.step(parts["total"])
                 sums.add(parts, len(batch))
-                bar.step(task=float(parts["task"]), total=float(parts["total"]))
+                bar.step(task=parts["task"], total=parts["total"])
         means = sums.means()
         terms = {name: value for name, value in means.items() if name not in ("task", "total")}
         return {
