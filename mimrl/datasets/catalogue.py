@@ -36,6 +36,16 @@ from mimrl.datasets.stored import is_hdf5, opened
 from mimrl.errors import DataError
 from mimrl.settings import DataSettings
 
+OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "embeddings": ("words",),
+        "feature_sets": ("mimrl_sdk", "avec2019"),
+        "feature_files": ("csd",),
+        "label_file": ("noalign", "csd"),
+    }
+)
+"""Settings that only some layouts read."""
+
 SHOWN = 12  # entries of a container that a message lists
 
 
@@ -125,7 +135,7 @@ def read_corpus(settings: DataSettings) -> Corpus:
 
     Raises:
         MissingFileError: the path does not exist.
-        DataError: as :func:`open_corpus`.
+        DataError: as :func:`open_corpus`; also a setting that the layout found does not read.
     """
     if settings.layout == "planted":
         return planted.generate(
@@ -134,8 +144,23 @@ def read_corpus(settings: DataSettings) -> Corpus:
     path = resolve_path(_path_of(settings))
     by_path = path.is_dir() or is_hdf5(path) or settings.layout in PATH_LAYOUTS
     corpus = _read_path(path, settings) if by_path else _read_pickle(path, settings)
+    _refuse_idle_options(corpus, settings)
     _check_modalities(corpus)
     return corpus
+
+
+def _refuse_idle_options(corpus: Corpus, settings: DataSettings) -> None:
+    """A setting that the layout found does not read would be ignored in silence."""
+    idle = [
+        f"data.{name} (read by {', '.join(layouts)})"
+        for name, layouts in OPTIONS.items()
+        if getattr(settings, name) and corpus.layout not in layouts
+    ]
+    if idle:
+        raise DataError(
+            f"{corpus.source} is in the layout '{corpus.layout}', in which these settings have no "
+            f"effect: {', '.join(idle)}; remove them"
+        )
 
 
 def _path_of(settings: DataSettings) -> str:

@@ -204,3 +204,12 @@ def test_paths_are_looked_for_in_three_places(tmp_path, monkeypatch):
     assert resolve_path("x.pkl", within=tmp_path) == tmp_path / "x.pkl"
     with pytest.raises(MissingFileError):
         resolve_path(tmp_path / "nothing")
+
+
+def test_option_that_the_recognised_layout_does_not_read_is_refused(data_root):
+    settings = DataSettings(
+        path=str(data_root / "sarcasm" / "sarcasm_clips_multibench.pkl"),
+        embeddings=str(data_root / "mosi_misa" / "glove300_vocab.npz"),
+    )
+    with pytest.raises(DataError, match=r"multibench.*data\.embeddings"):
+        open_corpus(settings)
