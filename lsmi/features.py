@@ -158,14 +158,15 @@ def _classes(
     """The label rule in words, and each split's classes; -1 leaves a sample out."""
     if labels not in LABEL_RULES:
         raise ConfigError(f"--labels is {labels!r}, expected one of {', '.join(LABEL_RULES)}")
-    values = {name: np.asarray(samples.labels) for name, samples in splits.items()}
     if settings.task == "classification":
         if labels != "auto":
             raise ConfigError(
                 f"--labels {labels} cuts ratings into classes, but the checkpoint predicts classes "
                 f"(data.target {settings.data.target}); leave it out"
             )
-        return f"classes of data.target {settings.data.target}", values
+        classes = {name: samples.labels.astype(np.int64) for name, samples in splits.items()}
+        return f"classes of data.target {settings.data.target}", classes
+    values = {name: samples.labels.astype(np.float64) for name, samples in splits.items()}
     if labels == "auto":
         train = values["train"]
         labels = "sign" if (train < 0).any() and (train >= 0).any() else "median"
@@ -174,7 +175,7 @@ def _classes(
     return f"{labels}: {LABEL_RULES[labels]}", cut
 
 
-def _cut(ratings: npt.NDArray[np.float32], rule: str, middle: float) -> npt.NDArray[np.int64]:
+def _cut(ratings: npt.NDArray[np.float64], rule: str, middle: float) -> npt.NDArray[np.int64]:
     if rule in _ROUNDED:
         return rating_classes(ratings, _ROUNDED[rule])
     if rule == "median":

@@ -178,8 +178,11 @@ def _choose_components(
     candidates = sorted({count for count in CANDIDATE_COMPONENTS if count < limit} | {limit})
     if len(candidates) == 1:
         return candidates[0]
-    trial = replace(settings, members=1)
-    progress = stages("components", 3 * len(candidates) * settings.discriminator_epochs)
+    # a comparison between candidates needs no last touch: half the epochs, one start
+    trial = replace(
+        settings, members=1, discriminator_epochs=(settings.discriminator_epochs + 1) // 2
+    )
+    progress = stages("components", 3 * len(candidates) * trial.discriminator_epochs)
     log_prior, rows = data.log_frequencies, plan.trial_read
     scores = []
     for count in candidates:

@@ -32,7 +32,7 @@ def summary_table(analysis: Analysis, names: tuple[str, str]) -> str:
         names: the two modalities.
     """
     head = ("split", "N", "", "R", "U1", "U2", "S", "I1", "I2", "I12", "H(Y)", "shift")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for split, reading in analysis.splits.items():
         parts = reading.decomposition
         means = [float(np.mean(getattr(parts.information, key))) for key in MEASURED[:3]]
@@ -148,5 +148,6 @@ def save(
         raise ConfigError(f"cannot write the report to {stem}.*: {error}") from error
     finally:
         for path in beside.values():
-            path.unlink(missing_ok=True)
+            if path.exists():
+                path.unlink()
     return tuple(paths.values())

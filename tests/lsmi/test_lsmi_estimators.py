@@ -1,0 +1,154 @@
+"""Whitening, calibration, classifiers and densities, each against something known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from lsmi.calibration import calibrate
+from lsmi.density import Knife, Mixture, knife_log_density, log_densities
+from lsmi.discriminators import ClassifierSettings, classifier_paths, moments
+from lsmi.preprocessing import check_features, fit_whitening
+from mimrl.errors import EstimationError, NonFiniteError, ShapeError
+
+
+def test_whitened_features_have_unit_covariance_and_ignore_rotation_and_units():
+    generator = np.random.default_rng(0)
+    x = generator.exponential(size=(400, 6)) @ generator.normal(size=(6, 6))
+    white = fit_whitening(x)(x)
+    assert np.cov(white.T, ddof=0) == pytest.approx(np.eye(6), abs=1e-9)
+    rotation = np.linalg.qr(generator.normal(size=(6, 6)))[0]
+    moved = 7.0 * x[:, [3, 0, 5, 1, 2, 4]] @ rotation + 3.0
+    assert fit_whitening(moved)(moved) == pytest.approx(white, abs=1e-8)
+
+
+def test_whitening_leaves_out_what_does_not_vary():
+    generator = np.random.default_rng(0)
+    x = np.hstack([generator.normal(size=(50, 3)), np.full((50, 2), 4.2)])
+    assert fit_whitening(np.hstack([x, x[:, :1]])).components == 3
+    assert fit_whitening(generator.normal(size=(10, 40))).components == 9
+    with pytest.raises(EstimationError, match="the same for every"):
+        fit_whitening(np.full((20, 3), 1e4, np.float32))
+
+
+def test_bad_features_are_refused():
+    with pytest.raises(ShapeError, match=r"x1 of train has shape \(3, 2\)"):
+        check_features(np.zeros((3, 2)), "x1 of train", 4)
+    with pytest.raises(NonFiniteError, match="first in row 2"):
+        check_features(np.array([[0.0], [1.0], [np.inf]]), "x1", 3)
+
+
+def exact_odds(generator, size, slope):
+    """Labels whose log odds are ``slope`` times the classifier's."""
+    odds = generator.normal(size=size) * 2
+    labels = (generator.random(size) < 1 / (1 + np.exp(-slope * odds))).astype(np.int64)
+    logs = np.stack([-np.logaddexp(0, odds), -np.logaddexp(0, -odds)], axis=1)
+    return logs, labels
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
+def test_calibration_finds_the_slope_of_an_overconfident_or_timid_classifier(slope):
+    logs, labels = exact_odds(np.random.default_rng(0), 20_000, slope)
+    found = calibrate(logs[None], labels, np.log([0.5, 0.5]))
+    assert found.slope == pytest.approx(slope, rel=0.06)  # three standard errors
+    assert np.exp(found(logs, np.log([0.5, 0.5]))).sum(axis=1) == pytest.approx(1)
+
+
+def test_calibration_falls_back_to_the_prior_on_chance_labels():
+    generator = np.random.default_rng(0)
+    logs, _ = exact_odds(generator, 300, 1.0)
+    labels = (generator.random(300) < 0.2).astype(np.int64)
+    log_prior = np.log([0.8, 0.2])
+    found = calibrate(logs[None], labels, log_prior)
+    assert found.slope == 0.0
+    assert found(logs, log_prior) == pytest.approx(np.tile(log_prior, (300, 1)))
+
+
+def test_one_confident_mistake_costs_no_more_than_the_calibration_rows_allow():
+    logs = np.log(np.tile([1 - 1e-12, 1e-12], (100, 1)))
+    found = calibrate(logs[None], np.zeros(100, np.int64), np.log([0.6, 0.4]))
+    worst = found(logs, np.log([0.6, 0.4]))[0, 1]
+    assert worst == pytest.approx(math.log(0.4 / 102))
+
+
+def test_classifiers_learn_xor_and_the_exact_posterior_of_two_gaussians():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(1200, 2)) * 0.3 + generator.choice([-1.0, 1.0], size=(1200, 2))
+    xor = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
+    shifted = generator.integers(0, 2, 1200)
+    gaussian = generator.normal(size=(1200, 1)) + 1.5 * shifted[:, None]
+    rows = [np.arange(900), np.arange(300, 1200)]
+    settings = ClassifierSettings(hidden=(64, 64), epochs=25, members=1)
+    path = classifier_paths(x, xor, 2, rows, settings)
+    assert path.shape == (25, 2, 1200, 2)
+    assert (path[-1, 0, 900:].argmax(axis=1) == xor[900:]).mean() > 0.97
+    linear = ClassifierSettings(hidden=(), epochs=25, rate=2e-2, members=1)
+    logs = classifier_paths(gaussian, shifted, 2, rows, linear)[-1, 1]
+    odds = 1.5 * gaussian[:, 0] - 1.5**2 / 2
+    assert logs[:, 1] - logs[:, 0] == pytest.approx(odds, abs=0.5)  # 900 rows: s.e. about 0.15
+
+
+def test_rows_outside_a_fit_do_not_touch_it():
+    generator = np.random.default_rng(0)
+    x, labels = generator.normal(size=(120, 3)), generator.integers(0, 3, 120)
+    settings = ClassifierSettings(hidden=(8,), epochs=3)
+    rows = [np.arange(80)]
+    path = classifier_paths(x, labels, 3, rows, settings)
+    other = np.where(np.arange(120) < 80, labels, 0)
+    assert np.array_equal(path, classifier_paths(x, other, 3, rows, settings))
+    assert np.array_equal(path, classifier_paths(x, labels, 3, rows, settings))
+
+
+def test_estimators_leave_the_global_generators_alone():
+    torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    x = np.random.default_rng(0).normal(size=(90, 2))
+    classifier_paths(x, np.arange(90) % 2, 2, [np.arange(80)], ClassifierSettings(epochs=1))
+    log_densities(x, [np.arange(80)], (Mixture(), Knife(epochs=1)))
+    assert torch.equal(torch_state, torch.random.get_rng_state())
+    assert np.array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_knife_with_one_component_is_a_gaussian():
+    generator = np.random.default_rng(0)
+    d = 4
+    mean, scales, lower = (generator.normal(size=s) for s in ((d,), (d,), (d, d)))
+    mixing = (np.eye(d) + np.tril(lower, -1)) @ np.diag(np.exp(scales))
+    covariance = np.linalg.inv(mixing.T @ mixing)
+    x = generator.normal(size=(7, d))
+    parts = (torch.as_tensor(v) for v in (x, mean[None], scales[None], lower[None], np.zeros(1)))
+    expected = multivariate_normal(mean, covariance).logpdf(x)
+    assert knife_log_density(*parts).numpy() == pytest.approx(expected, abs=1e-10)
+
+
+def test_knife_integrates_to_one():
+    generator = np.random.default_rng(1)
+    shapes = ((3, 2), (3, 2), (3, 2, 2), (3,))
+    parts = [torch.as_tensor(generator.normal(size=s) * 0.3) for s in shapes]
+    axis = np.linspace(-12, 12, 401)
+    grid = torch.as_tensor(np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2))
+    total = knife_log_density(grid, *parts).exp().sum().item() * (axis[1] - axis[0]) ** 2
+    assert total == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.05, 1.0, 10.0])
+def test_densities_find_the_entropy_of_a_mixture_in_any_units(scale):
+    """The published code reads .05 x N(0, I) in 3 dimensions 3.7 nats too high, 10 x 8.7."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(1500, 3)) * scale
+    truth = 1.5 * math.log(2 * math.pi * math.e * scale**2)
+    fit = np.arange(1000)
+    for family in (Mixture(), Knife(epochs=15)):
+        names, values = log_densities(x, [fit], (family,))
+        assert values.shape == (len(names), 1, 1500)
+        best = values[:, 0, 1000:1250].mean(axis=1).argmax()
+        # standard error of the mean of 250 entropies: sqrt(1.5 / 250) = 0.08
+        assert -values[best, 0, 1250:].mean() == pytest.approx(truth, abs=0.2)
+
+
+def test_moments_end_with_the_last_epoch():
+    assert max(moments(37)) == 37
+    assert sorted(moments(1)) == [1]

@@ -1,0 +1,76 @@
+"""Nobody is judged by a model that saw them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lsmi.plan import make_plan
+from mimrl.errors import EstimationError, EstimationWarning
+
+
+def split_rows(train, valid, test):
+    ends = np.cumsum([0, train, valid, test])
+    names = ("train", "valid", "test")
+    return {name: np.arange(ends[k], ends[k + 1]) for k, name in enumerate(names)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    train=st.integers(40, 120),
+    valid=st.integers(0, 60),
+    test=st.integers(0, 40),
+    folds=st.integers(2, 5),
+    grouped=st.booleans(),
+    classes=st.integers(2, 4),
+    seed=st.integers(0, 9),
+)
+def test_every_row_is_read_once_by_a_model_that_did_not_see_it(
+    train, valid, test, folds, grouped, classes, seed
+):
+    total = train + valid + test
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, total)
+    groups = [f"video{row // 3}" for row in range(total)] if grouped else None
+    rows = split_rows(train, valid, test)
+    plan = make_plan(rows, labels, groups, folds, seed)
+    read = np.concatenate([reading.read for reading in plan.readings])
+    assert sorted(read) == list(range(total))
+    for reading in plan.readings:
+        seen = np.concatenate([plan.fits[reading.fit], reading.calibrate])
+        assert not np.intersect1d(seen, reading.read).size
+        assert not np.intersect1d(plan.fits[reading.fit], reading.calibrate).size
+        assert set(reading.read) <= set(rows[reading.split])
+        if groups is not None and reading.split != "test":
+            same = [row for row in seen if row in set(rows[reading.split])]
+            assert not {groups[row] for row in same} & {groups[row] for row in reading.read}
+    assert not np.intersect1d(plan.trial_fit, plan.trial_read).size
+    assert set(plan.trial_fit) | set(plan.trial_read) == set(rows["train"])
+
+
+def test_models_are_fitted_on_train_only():
+    rows = split_rows(60, 40, 20)
+    plan = make_plan(rows, np.arange(120) % 2, None, 3, 0)
+    assert all(set(fit) <= set(rows["train"]) for fit in plan.fits)
+    test = [reading for reading in plan.readings if reading.split == "test"]
+    assert len(test) == 1
+    assert set(test[0].calibrate) == set(rows["valid"])
+    assert set(plan.fits[test[0].fit]) == set(rows["train"])
+
+
+def test_without_valid_a_part_of_train_calibrates():
+    rows = split_rows(60, 0, 20)
+    plan = make_plan(rows, np.arange(80) % 2, None, 3, 0)
+    test = plan.readings[-1]
+    assert set(test.calibrate) | set(plan.fits[test.fit]) == set(rows["train"])
+
+
+def test_too_few_samples_and_one_group():
+    with pytest.raises(EstimationError, match="8 samples are too few for 5 folds"):
+        make_plan({"train": np.arange(8)}, np.arange(8) % 2, None, 5, 0)
+    with pytest.warns(EstimationWarning, match="share one group"):
+        make_plan({"train": np.arange(40)}, np.arange(40) % 2, ["v"] * 40, 2, 0)
+    with pytest.raises(EstimationError, match="no train split"):
+        make_plan({"test": np.arange(8)}, np.arange(8) % 2, None, 2, 0)
