@@ -2,12 +2,14 @@
 # anew when pyproject.toml, constraints.txt or the version of mimrl change.
 # Settings: PYTHON (3.11 to 3.13), VENV, and MIMRL_DATA_ROOT, MIMRL_REFERENCE_ROOT for the tests
 # that read real data and the numbers of other codes; without them those tests are skipped.
+# Tests run in up to four processes, all tests of a file in one: PYTEST_ARGS="-n 0" for one.
 
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 INPUTS := pyproject.toml constraints.txt mimrl/__init__.py
 STAMP := $(VENV)/.installed-$(shell cat $(INPUTS) | cksum | cut -d ' ' -f 1)
 DEMO := runs/demo/seed0
@@ -36,10 +38,10 @@ demo: $(STAMP)  ## train on planted data, then read R, U1, U2 and S from the che
 	@echo "its analysis is in $(DEMO)/ (lsmi.csv a sample a row, lsmi.json the totals)."
 
 test: lint  ## ruff, mypy and all tests, the slow ones too
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 test-fast: $(STAMP)  ## the tests that take no more than a few seconds each
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .
