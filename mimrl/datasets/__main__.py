@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             else:
                 _convert(settings, Path(arguments.target))
     except (MimrlError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return UNUSABLE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; nothing was written\n")

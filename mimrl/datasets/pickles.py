@@ -244,8 +244,9 @@ def read_pickle(path: Path) -> object:
         raise
     except Exception as error:  # a damaged pickle can fail in every way Python can
         raise DataError(
-            f"{path}: expected a whole pickle, but it is empty, truncated, damaged or something "
-            f"else ({type(error).__name__}: {error}); copy or download it again"
+            f"{path}: expected a whole pickle or HDF5 file, but it is empty, truncated, damaged or "
+            f"something else ({type(error).__name__}: {' '.join(str(error).split())}); copy or "
+            "download it again"
         ) from error
 
 

@@ -66,7 +66,8 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: results differ in the last bit between aligned memory and views of the file.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({error}); expected a checkpoint written "
@@ -77,7 +78,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} is a safetensors file, but not one that mimrl wrote: its header has no "
             f"'{HEADER}' entry"
         )
-    header = json.loads(metadata[HEADER])
+    header = _header(path, metadata[HEADER])
     if header.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} has checkpoint format {header.get('format')} (written by mimrl "
@@ -90,6 +91,15 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"in {BEST} and its resumable state in {LAST}"
         )
     return tensors, header
+
+
+def _header(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: its header is damaged ({error}); copy it again, or train again"
+        ) from error
 
 
 def take(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -92,7 +92,7 @@ def train(
             model = build_model(settings, data)
         model = model.to(device)
         data = with_hidden_states(model, data, settings.training.batch_size, device)
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         write_text(folder / SETTINGS, dump(settings))
         trainer = Trainer(settings, data, model, folder, device=device)
         if state is not None:
@@ -184,11 +184,27 @@ def _open_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     shutil.rmtree(folder)
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder of the run, {folder}, cannot be made ({error}); set output to a folder "
+            "that can be written to"
+        ) from error
+
+
 def _stored_state(folder: Path, settings: Settings) -> tuple[Any, Any] | None:
     if not (folder / checkpoint.LAST).is_file():
         return None
-    tensors, header = checkpoint.read(folder / checkpoint.LAST, "state")
-    stored = from_mapping(header["settings"], source=f"settings in {folder / checkpoint.LAST}")
+    file = folder / checkpoint.LAST
+    tensors, header = checkpoint.read(file, "state")
+    try:
+        stored = from_mapping(header["settings"], source=f"settings in {file}")
+    except (KeyError, ConfigError) as error:
+        raise CheckpointError(
+            f"{file} does not fit this version of mimrl: {error}; start again with --overwrite"
+        ) from error
     differ = sorted(_differences(stored.model_dump(), settings.model_dump()))
     if differ:
         raise CheckpointError(
@@ -212,12 +228,17 @@ def _completed(folder: Path, settings: Settings) -> RunResult | None:
     """The result of a run that was complete before."""
     if not (folder / METRICS).is_file():
         return None
-    found = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    metrics = {
-        split: {k: float("nan") if v is None else float(v) for k, v in found[split].items()}
-        for split in HELD_OUT
-    }
-    return RunResult(folder, settings.seed, int(found["epoch"]), metrics)
+    try:
+        found = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        metrics = {
+            split: {k: float("nan") if v is None else float(v) for k, v in found[split].items()}
+            for split in HELD_OUT
+        }
+        return RunResult(folder, settings.seed, int(found["epoch"]), metrics)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / METRICS} is damaged ({error!r}); remove it, and --resume writes it again"
+        ) from error
 
 
 def _finish(
