@@ -127,7 +127,10 @@ def collate(samples: Samples, rows: npt.ArrayLike) -> Batch:
     index = np.asarray(rows, dtype=np.int64)
     inputs, lengths = {}, {}
     for name, sequences in samples.inputs.items():
-        inputs[name] = torch.from_numpy(_padded(sequences, index, samples.scalers.get(name)))
+        # A copy into PyTorch's aligned memory: matrix products may differ in the last bit with
+        # the alignment of their inputs, and NumPy's is not the same from run to run.
+        padded = _padded(sequences, index, samples.scalers.get(name))
+        inputs[name] = torch.from_numpy(padded).clone()
         lengths[name] = torch.from_numpy(sequences.lengths[index])
     return Batch(
         rows=torch.from_numpy(index.copy()),
