@@ -80,7 +80,7 @@ def train(
         NonFiniteError: a loss became NaN or infinite.
     """
     folder = Path(settings.output) / settings.name / f"seed{settings.seed}"
-    _open_folder(folder, resume=resume, overwrite=overwrite)
+    _check_folder(folder, resume=resume, overwrite=overwrite)
     state = _stored_state(folder, settings) if resume else None
     done = _completed(folder, settings) if resume else None
     if done is not None:
@@ -169,7 +169,8 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _open_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raises ConfigError where this run would have to touch what it must not."""
     if resume and overwrite:
         raise ConfigError("resume and overwrite exclude each other")
     if not folder.exists() or not any(folder.iterdir()) or resume:
@@ -181,7 +182,6 @@ def _open_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
         )
     if not (folder / SETTINGS).is_file():
         raise ConfigError(f"{folder} is not a run of mimrl (no {SETTINGS}); it is left alone")
-    shutil.rmtree(folder)
 
 
 def _make(folder: Path) -> None:

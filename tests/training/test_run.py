@@ -6,7 +6,7 @@ import pytest
 import torch
 from training.small import small_settings
 
-from mimrl.errors import CheckpointError, ConfigError, NonFiniteError
+from mimrl.errors import CheckpointError, ConfigError, MissingFileError, NonFiniteError
 from mimrl.settings import load
 from mimrl.terms import quantities, terms
 from mimrl.training import checkpoint, trainer
@@ -101,6 +101,16 @@ def test_an_existing_run_is_not_lost(finished):
         train(settings, progress=False)
     assert train(settings, resume=True, progress=False).metrics == result.metrics
     assert (result.folder / "metrics.json").stat().st_mtime_ns == before
+
+
+def test_overwrite_keeps_the_old_run_when_the_new_one_cannot_start(finished):
+    settings, result = finished
+    broken = settings.model_copy(
+        update={"data": settings.data.model_copy(update={"layout": "mmsa", "path": "absent.pkl"})}
+    )
+    with pytest.raises(MissingFileError):
+        train(broken, overwrite=True, progress=False)
+    assert train(settings, resume=True, progress=False).metrics == result.metrics
 
 
 def test_resume_refuses_other_settings(finished):
