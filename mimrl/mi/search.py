@@ -106,6 +106,7 @@ class _Distances:
         exact = bank.shape[1] <= EXACT_WIDTH
         self.centre = bank.mean(dim=0)
         self.bank = bank if exact else bank - self.centre
+        self.columns = self.bank.T.contiguous() if exact else self.bank.T
         self.squares = None if exact else torch.linalg.vector_norm(self.bank, dim=1).square_()
         self.banned = banned
 
@@ -114,7 +115,7 @@ class _Distances:
         if self.squares is None:
             found = self._exact(anchors)
         else:  # |b|^2 - 2 a.b: the anchor's own norm does not change the order
-            found = torch.addmm(self.squares, anchors - self.centre, self.bank.T, alpha=-2)
+            found = torch.addmm(self.squares, anchors - self.centre, self.columns, alpha=-2)
         if self.banned is not None:
             found.index_fill_(1, self.banned, math.inf)
         return found
@@ -122,9 +123,9 @@ class _Distances:
     def _exact(self, anchors: Tensor) -> Tensor:
         """Summed column by column: equal rows are at exactly equal distances."""
         if self.bank.shape[1] == 1:
-            return (anchors - self.bank[:, 0]).abs_()
+            return (anchors - self.columns).abs_()
         total = anchors.new_zeros(len(anchors), len(self.bank))
-        for a, b in zip(anchors.T, self.bank.T, strict=True):
+        for a, b in zip(anchors.T, self.columns, strict=True):
             difference = a[:, None] - b
             total.addcmul_(difference, difference)
         return total
