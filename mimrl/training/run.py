@@ -92,6 +92,8 @@ def train(
             model = build_model(settings, data)
         model = model.to(device)
         data = with_hidden_states(model, data, settings.training.batch_size, device)
+        if overwrite and folder.exists():  # only now that nothing can be refused any more
+            shutil.rmtree(folder)
         _make(folder)
         write_text(folder / SETTINGS, dump(settings))
         trainer = Trainer(settings, data, model, folder, device=device)
