@@ -35,7 +35,7 @@ demo: $(STAMP)  ## train on planted data, then read R, U1, U2 and S from the che
 	    --device cpu --save_path $(DEMO)/lsmi
 	@echo
 	@echo "The run is in $(DEMO)/ (metrics.json, log.jsonl, predictions.csv, best.safetensors);"
-	@echo "its analysis is in $(DEMO)/ (lsmi.csv a sample a row, lsmi.json the totals)."
+	@echo "its analysis is in $(DEMO)/ (lsmi.csv: every sample; lsmi.json: totals; lsmi.png)."
 
 test: lint  ## ruff, mypy and all tests, the slow ones too
 	$(PYTEST) $(PYTEST_ARGS)
