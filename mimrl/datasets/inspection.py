@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mimrl.datasets.features import Corpus, Ragged, Split
+from mimrl.datasets.features import SPLITS, Corpus, Ragged, Split
 from mimrl.datasets.repair import NonFinite, count
 from mimrl.datasets.rows import sequence_blocks
 from mimrl.datasets.splitting import groups_of
@@ -49,7 +49,7 @@ class SplitReport:
 
     Attributes:
         samples: number of samples.
-        groups: number of videos or speakers (each sample its own where the file tells none).
+        groups: number of videos or speakers; None where the file tells none.
         duplicate_ids: samples whose id an earlier sample of the split has.
         raw_text: whether there are transcripts.
         empty_text: transcripts without a character other than blanks.
@@ -57,7 +57,7 @@ class SplitReport:
     """
 
     samples: int
-    groups: int
+    groups: int | None
     duplicate_ids: int
     raw_text: bool
     empty_text: int
@@ -149,7 +149,7 @@ def _split(split: Split) -> SplitReport:
         ragged["token_ids"] = split.token_ids
     return SplitReport(
         samples=len(split),
-        groups=len(set(groups_of(split))),
+        groups=None if groups_of(split) == split.ids else len(set(groups_of(split))),
         duplicate_ids=len(split) - len(set(split.ids)),
         raw_text=split.raw_text is not None,
         empty_text=sum(not text.strip() for text in split.raw_text or ()),
@@ -221,8 +221,8 @@ def _split_table(inspection: Inspection) -> str:
     rows = [("split", "samples", "groups", "duplicate ids", "transcripts", "empty transcripts")]
     for name, split in inspection.splits.items():
         texts = ("yes", str(split.empty_text)) if split.raw_text else ("no", "-")
-        sizes = (str(split.samples), str(split.groups), str(split.duplicate_ids))
-        rows.append((name, *sizes, *texts))
+        groups = "-" if split.groups is None else str(split.groups)
+        rows.append((name, str(split.samples), groups, str(split.duplicate_ids), *texts))
     return _table(rows)
 
 
@@ -236,9 +236,10 @@ def _sequence_table(inspection: Inspection) -> str:
         for name, split in inspection.splits.items():
             report = split.sequences.get(modality)
             if report is not None:
-                numbers = (report.width, report.shortest, report.median, report.longest,
-                           *report.non_finite.values(), report.all_zero, report.empty)  # fmt: skip
-                rows.append((modality, name, *(f"{value:g}" for value in numbers)))
+                lengths = [f"{n:g}" for n in (report.shortest, report.median, report.longest)]
+                lengths = lengths if report.longest else ["-"] * 3
+                counts = map(str, (*report.non_finite.values(), report.all_zero, report.empty))
+                rows.append((modality, name, str(report.width), *lengths, *counts))
     return _table(rows) if len(rows) > 1 else "no feature sequences"
 
 
@@ -255,6 +256,12 @@ def _findings(inspection: Inspection) -> str:
     found = [f"ids in both {p}: {n}" for p, n in inspection.shared_ids.items()]
     found += [f"groups in both {p}: {n}" for p, n in inspection.shared_groups.items()]
     found += [f"while reading: {what}: {n}" for what, n in inspection.reading.items()]
+    absent = [name for name in SPLITS if name not in inspection.splits]
+    if absent:
+        found.append(
+            f"no {' and no '.join(absent)} split: training needs data.split_file or "
+            "data.split_by_group"
+        )
     return "\n".join(found) if found else "no id or group is in two splits"
 
 

@@ -9,7 +9,7 @@ import pytest
 from generated import make_corpus
 
 from mimrl.datasets import hdf5, rows
-from mimrl.datasets.features import Corpus, Ragged, Split
+from mimrl.datasets.features import SPLITS, Corpus, Ragged, Split
 from mimrl.datasets.inspection import as_text, inspect, shared
 from mimrl.settings import DataSettings
 
@@ -98,7 +98,7 @@ def test_json_and_text_tell_the_same(corpus):
         assert part in text
     assert "ids in both train, test: 1" in text
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
-    assert lines["audio"] == ["audio", "test", "2", "0", "0", "0", "0", "0", "0", "0", "2"]
+    assert lines["audio"] == ["audio", "test", "2", "-", "-", "-", "0", "0", "0", "0", "2"]
 
 
 def test_shared_names_by_pair():
@@ -108,6 +108,15 @@ def test_shared_names_by_pair():
 
 def test_nothing_but_labels():
     split = Split(("a",), {}, np.zeros((1, 1), np.float32))
-    text = as_text(inspect(Corpus("csd", "x", {"train": split})))
-    assert "no feature sequences" in text
-    assert "no id or group is in two splits" in text
+    report = inspect(Corpus("csd", "x", dict.fromkeys(SPLITS, split)))
+    assert report.splits["train"].groups is None
+    assert "no feature sequences" in as_text(report)
+
+
+def test_last_line_says_what_stands_in_the_way_of_training():
+    def told(*names):
+        splits = {n: Split((n,), {}, np.zeros((1, 1), np.float32)) for n in names}
+        return as_text(inspect(Corpus("csd", "x", splits))).splitlines()[-1]
+
+    assert told("train", "valid", "test") == "no id or group is in two splits"
+    assert told("train").startswith("no valid and no test split: training needs data.split_file")
