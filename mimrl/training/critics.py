@@ -35,7 +35,8 @@ from mimrl.settings.information import (
 from mimrl.terms import LABEL, Term, terms
 
 Variables = Mapping[str, Tensor]
-SMALLEST_SCALE = 1e-3
+SMALLEST_SCALE = 1e-3  # of a dimension, as a share of its variable's mean scale
+DEAD = 1e-5  # mean scale of a variable below which only rounding moves it
 
 
 def label_variable(labels: Tensor, num_classes: int) -> Tensor:
@@ -82,14 +83,19 @@ class Critics(nn.Module):
         """Takes the means and standard deviations of ``bank`` for all that follows.
 
         The scale of a dead dimension is bounded below by a share of the variable's mean scale, so
-        that its rounding noise is not blown up to unit variance.
+        that its rounding noise is not blown up to unit variance. A variable that is dead altogether
+        keeps its scale: it may be dead only on average over time and without dropout, and what
+        dropout then makes of it in stage 2 would be millions of deviations.
         """
         for name in self.variables:
             values = bank[name]
             deviation = values.std(dim=0, correction=0)
-            floor = SMALLEST_SCALE * deviation.mean().clamp_min(SMALLEST_SCALE)
+            typical = deviation.mean()
+            scale = deviation.clamp_min(SMALLEST_SCALE * typical)
             self.get_buffer(f"mean_{name}").copy_(values.mean(dim=0))
-            self.get_buffer(f"scale_{name}").copy_(deviation.clamp_min(floor))
+            self.get_buffer(f"scale_{name}").copy_(
+                torch.where(typical > DEAD, scale, torch.ones_like(scale))
+            )
 
     def standardise(self, variables: Variables) -> dict[str, Tensor]:
         """The variables on the critics' scale; differentiable."""
