@@ -14,6 +14,7 @@ from lsmi.features import LABEL_RULES, CheckpointFeatures, checkpoint_features
 from lsmi.pipeline import analyse
 from lsmi.report import save, summary_table
 from lsmi.settings import AnalysisSettings
+from mimrl.command import plain_warnings
 from mimrl.errors import ConfigError, MimrlError
 
 USAGE_ERROR = 2
@@ -30,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        _run(arguments)
+        with plain_warnings():
+            _run(arguments)
     except MimrlError as error:
         sys.stderr.write(f"error: {error}\n")
         return USAGE_ERROR

@@ -6,6 +6,7 @@ classifiers and density models, their calibration and choice, and the formulas.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -25,10 +26,12 @@ from lsmi.pairs import FloatArray, Joined, PairFeatures, Rows, join
 from lsmi.plan import Plan, make_plan
 from lsmi.preprocessing import fit_whitening
 from lsmi.settings import AnalysisSettings
+from mimrl.errors import EstimationWarning
 
 CANDIDATE_COMPONENTS = (2, 4, 8, 16, 32, 64)
 ROWS_A_COMPONENT = 20  # a number of components is a candidate if train has so many rows for each
 NETWORK_RATE, LINEAR_RATE = 2e-3, 2e-2  # of Adam; a linear classifier has one valley
+WORSE_THAN_PRIOR = 3.0  # standard errors of a mean below 0 that are worth a warning
 
 Progress = Callable[[int], object]
 Stages = Callable[[str, int], Progress]
@@ -115,7 +118,7 @@ def analyse(
     for name, x in {"h1": x1, "h2": x2}.items():
         columns[name], choices[name] = _entropies(x, data, plan, settings, stages, f"p(x{name[1]})")
     return Analysis(
-        splits={name: _reading(data, rows, columns, prior) for name, rows in data.splits.items()},
+        splits={name: _reading(data, name, columns, prior) for name in data.splits},
         classes=data.classes,
         prior=np.exp(prior),
         components=(x1.shape[1], x2.shape[1]),
@@ -124,10 +127,26 @@ def analyse(
     )
 
 
+def _warn_if_below_zero(values: FloatArray, name: str) -> None:
+    """Information is never negative; an estimate far below 0 says that its classifier misleads."""
+    error = values.std() / np.sqrt(len(values))
+    if values.mean() < -WORSE_THAN_PRIOR * error - 1 / len(values):
+        warnings.warn(
+            f"mean {name} is {values.mean():.3f} nats (standard error {error:.3f}): its classifier "
+            "is worse than the class prior there, so r, u1, u2, s of this split mean little; more "
+            "samples in valid, or fewer components, may help",
+            EstimationWarning,
+            stacklevel=3,
+        )
+
+
 def _reading(
-    data: Joined, rows: Rows, columns: Mapping[str, FloatArray], log_prior: FloatArray
+    data: Joined, split: str, columns: Mapping[str, FloatArray], log_prior: FloatArray
 ) -> SplitReading:
+    rows = data.splits[split]
     information = PointwiseInformation(**{name: value[rows] for name, value in columns.items()})
+    for name in ("i1", "i2", "i12"):
+        _warn_if_below_zero(getattr(information, name), f"{name} of {split}")
     return SplitReading(
         ids=tuple(data.ids[row] for row in rows),
         labels=np.asarray(data.classes, dtype=np.int64)[data.labels[rows]],

@@ -24,7 +24,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from mimrl.errors import EstimationError, EstimationWarning
 
 Rows = npt.NDArray[np.int64]
-SMALLEST_CALIBRATION = 30  # fewer rows say too little about when to stop and how sure to be
+SMALLEST_CALIBRATION = 20  # fewer rows say too little about when to stop and how sure to be
 HELD_OUT_PARTS = 5  # a fifth of the rows is held out where there is no valid split
 
 
@@ -99,6 +99,14 @@ def make_plan(
         readings.append(Reading("train", number, stop_on, fold))
     valid = splits.get("valid", np.zeros(0, np.int64))
     enough = len(valid) >= SMALLEST_CALIBRATION
+    if 0 < len(valid) < SMALLEST_CALIBRATION:
+        warnings.warn(
+            f"valid has {len(valid)} samples, too few to calibrate on; a part of train takes its "
+            "place, and if an encoder was trained on train, the readings of valid and test may "
+            "be too sure of themselves",
+            EstimationWarning,
+            stacklevel=2,
+        )
     for name, rows in splits.items():
         if name == "valid" and enough:
             for fold in parts(valid, HELD_OUT_PARTS):

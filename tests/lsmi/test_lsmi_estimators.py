@@ -71,8 +71,9 @@ def test_calibration_falls_back_to_the_prior_on_chance_labels():
 def test_one_confident_mistake_costs_no_more_than_the_calibration_rows_allow():
     logs = np.log(np.tile([1 - 1e-12, 1e-12], (100, 1)))
     found = calibrate(logs[None], np.zeros(100, np.int64), np.log([0.6, 0.4]))
+    assert found.gain > 0.45  # of -log 0.6 = 0.511
     worst = found(logs, np.log([0.6, 0.4]))[0, 1]
-    assert worst == pytest.approx(math.log(0.4 / 102))
+    assert math.log(0.4 / 102) - 1e-9 <= worst < math.log(0.4 / 10)
 
 
 def test_classifiers_learn_xor_and_the_exact_posterior_of_two_gaussians():

@@ -10,7 +10,7 @@ from gaussian_toy import exact, sample
 
 from lsmi import AnalysisSettings, PairFeatures, analyse
 from lsmi.decomposition import decompose_pointwise
-from mimrl.errors import ConfigError, EstimationError, NonFiniteError, ShapeError
+from mimrl.errors import ConfigError, EstimationError, EstimationWarning, NonFiniteError, ShapeError
 
 QUICK = AnalysisSettings(discriminator_epochs=15, entropy_epochs=10, folds=2, members=1, hidden=32)
 
@@ -129,6 +129,14 @@ def test_stages_hear_of_every_step():
     analyse(splits("copy", sizes=(60, 0, 20)), QUICK, stage)
     assert all(done == total for done, total in heard.values())
     assert list(heard)[-5:] == ["p(y|x1)", "p(y|x2)", "p(y|x12)", "p(x1)", "p(x2)"]
+
+
+def test_a_classifier_worse_than_the_prior_is_a_warning():
+    """Labels of valid follow the features, those of test contradict them."""
+    data = splits("copy", sizes=(200, 100, 100))
+    data["test"] = dataclasses.replace(data["test"], labels=1 - data["test"].labels)
+    with pytest.warns(EstimationWarning, match=r"mean i\d+ of test is -"):
+        analyse(data, QUICK)
 
 
 def broken(**changes):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ def split_rows(train, valid, test):
     return {name: np.arange(ends[k], ends[k + 1]) for k, name in enumerate(names)}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     train=st.integers(40, 120),
     valid=st.integers(0, 60),
@@ -35,7 +37,11 @@ def test_every_row_is_read_once_by_a_model_that_did_not_see_it(
     labels = generator.integers(0, classes, total)
     groups = [f"video{row // 3}" for row in range(total)] if grouped else None
     rows = split_rows(train, valid, test)
-    plan = make_plan(rows, labels, groups, folds, seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=r"valid has \d+ samples", category=EstimationWarning
+        )
+        plan = make_plan(rows, labels, groups, folds, seed)
     read = np.concatenate([reading.read for reading in plan.readings])
     assert sorted(read) == list(range(total))
     for reading in plan.readings:
@@ -65,6 +71,13 @@ def test_without_valid_a_part_of_train_calibrates():
     plan = make_plan(rows, np.arange(80) % 2, None, 3, 0)
     test = plan.readings[-1]
     assert set(test.calibrate) | set(plan.fits[test.fit]) == set(rows["train"])
+
+
+def test_a_tiny_valid_split_is_said_to_be_too_small():
+    rows = split_rows(60, 10, 20)
+    with pytest.warns(EstimationWarning, match="valid has 10 samples"):
+        plan = make_plan(rows, np.arange(90) % 2, None, 3, 0)
+    assert set(plan.readings[-1].calibrate) <= set(rows["train"])
 
 
 def test_too_few_samples_and_one_group():
