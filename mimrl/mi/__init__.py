@@ -5,6 +5,16 @@
 
 from mimrl.mi.conditional import ConditionalMI, read_out
 from mimrl.mi.critics import BilinearCritic, ConcatenatedCritic, Critic, SeparableCritic
+from mimrl.mi.early_stopping import FitSettings
+from mimrl.mi.fitting import (
+    ConditionalEstimate,
+    Estimate,
+    FittedConditional,
+    FittedMutual,
+    fit_conditional,
+    fit_mutual,
+)
+from mimrl.mi.gaussian import gaussian_information, gaussian_pointwise
 from mimrl.mi.neighbours import (
     Anchors,
     ProductSamples,
@@ -35,10 +45,15 @@ __all__ = [
     "BilinearCritic",
     "Bound",
     "ConcatenatedCritic",
+    "ConditionalEstimate",
     "ConditionalMI",
     "ConstantBaseline",
     "Critic",
     "Dv",
+    "Estimate",
+    "FitSettings",
+    "FittedConditional",
+    "FittedMutual",
     "GaussianBaseline",
     "InfoNce",
     "Interpolated",
@@ -52,6 +67,10 @@ __all__ = [
     "Triples",
     "Tuba",
     "VariationalMI",
+    "fit_conditional",
+    "fit_mutual",
+    "gaussian_information",
+    "gaussian_pointwise",
     "product_samples",
     "read_out",
     "regression_slopes",

@@ -1,72 +1,33 @@
-"""From samples to a held-out estimate: fit an estimator with early stopping, read it elsewhere.
+"""From samples to a held-out estimate: fit an estimator on some rows, read it on others.
 
-An estimator read on the rows it was fitted on reports too much information, and one fitted for too
-long reports too little elsewhere. So the rows given are split into a fitting and a validation part,
-a running average of the weights is kept, and the average that did best on validation is the result;
-its estimate is read on other rows, with product samples from those rows alone.
+An estimator read on the rows it was fitted on reports too much information. So the estimate of a
+fit is read on other rows, with product samples drawn from those rows alone.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mimrl.errors import EstimationError, NonFiniteError, ShapeError
+from mimrl.errors import ShapeError
 from mimrl.mi.conditional import ConditionalMI, read_out
-from mimrl.mi.critics import Activation, SeparableCritic
+from mimrl.mi.critics import SeparableCritic
+from mimrl.mi.early_stopping import (
+    FitSettings,
+    Scaling,
+    draw_batch,
+    fit_with_early_stopping,
+    split_rows,
+)
 from mimrl.mi.neighbours import Triples, product_samples, regression_slopes
 from mimrl.mi.objectives import Bound, InfoNce
 from mimrl.mi.variational import VariationalMI
 
-SMALLEST_TRAINING = 20
 READING_ROWS = 1000
 """Rows scored against each other when a mutual information is read."""
-
-Model = TypeVar("Model", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How an estimator is fitted.
-
-    Attributes:
-        hidden: hidden width; also the embedding width of a separable critic.
-        layers: hidden layers after the input layer.
-        activation: between the layers.
-        dropout: share of hidden units zeroed while fitting (conditional terms only).
-        rate: Adam's learning rate.
-        weight_decay: decoupled weight decay.
-        batch_size: rows a step.
-        steps: most steps.
-        check_every: steps between two looks at the validation rows.
-        patience: looks without improvement after which fitting ends.
-        averaging: decay of the running average of the weights, in [0, 1).
-        validation: share of the rows held back for early stopping.
-        neighbours: neighbours of an anchor (conditional terms only).
-        adjust: move a neighbour's x along the linear regression of x on z
-            (:func:`~mimrl.mi.neighbours.regression_slopes`; conditional terms only).
-    """
-
-    hidden: int = 64
-    layers: int = 2
-    activation: Activation = "silu"
-    dropout: float = 0.0
-    rate: float = 2e-3
-    weight_decay: float = 1e-2
-    batch_size: int = 256
-    steps: int = 1500
-    check_every: int = 25
-    patience: int = 6
-    averaging: float = 0.98
-    validation: float = 0.15
-    neighbours: int = 1
-    adjust: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,29 +58,6 @@ class ConditionalEstimate:
     dv: float
     nwj: float
     standard_error: float
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Mean and standard deviation of each column, from training rows."""
-
-    mean: Tensor
-    scale: Tensor
-
-    @classmethod
-    def fit(cls, values: Tensor) -> Scaling:
-        """Of the columns of ``values`` ``(N, d)``; a constant column keeps its scale."""
-        scale = values.std(dim=0, correction=0)
-        return cls(values.mean(dim=0), torch.where(scale > 0, scale, 1.0))
-
-    @classmethod
-    def none(cls, width: int) -> Scaling:
-        """Leaves ``width`` columns as they are."""
-        return cls(torch.zeros(width), torch.ones(width))
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """``values`` ``(N, d)`` on the training rows' scale."""
-        return (values - self.mean.to(values)) / self.scale.to(values)
 
 
 @dataclass(frozen=True)
@@ -271,7 +209,7 @@ def fit_conditional(
     )
     rows = scaled(train, scaling)
     fit_rows, valid_rows = (
-        rows.select(part) for part in _split(len(train), settings, generator, train.x.device)
+        rows.select(part) for part in split_rows(len(train), settings, generator, train.x.device)
     )
     slopes = regression_slopes(fit_rows.x, fit_rows.z) if settings.adjust else None
     sampler = ProductSampler(fit_rows, settings, discrete, slopes)
@@ -279,13 +217,15 @@ def fit_conditional(
     valid_product = _joined([valid_sampler.draw(len(valid_rows), generator) for _ in range(4)])
 
     def step_loss(model: ConditionalMI) -> Tensor:
-        batch = fit_rows.select(_batch(len(fit_rows), settings, generator, rows.x.device))
+        batch = fit_rows.select(draw_batch(len(fit_rows), settings, generator, rows.x.device))
         return model.loss(batch, sampler.draw(len(batch), generator))
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = _conditional_model(train, settings)
-        step = _fit(model, step_loss, lambda m: m.loss(valid_rows, valid_product), settings)
+        step = fit_with_early_stopping(
+            model, step_loss, lambda m: m.loss(valid_rows, valid_product), settings
+        )
     return FittedConditional(model.eval(), scaling, slopes, settings, discrete, step)
 
 
@@ -321,71 +261,25 @@ def fit_mutual(
     generator = torch.Generator().manual_seed(seed)
     scaling = (Scaling.fit(x), Scaling.fit(y))
     x, y = scaling[0](x), scaling[1](y)
-    fit_rows, valid_rows = _split(len(x), settings, generator, x.device)
+    fit_rows, valid_rows = split_rows(len(x), settings, generator, x.device)
 
     def step_loss(model: VariationalMI) -> Tensor:
-        rows = fit_rows[_batch(len(fit_rows), settings, generator, x.device)]
+        rows = fit_rows[draw_batch(len(fit_rows), settings, generator, x.device)]
         return model.loss(x[rows], y[rows])
+
+    def valid_loss(model: VariationalMI) -> Tensor:
+        return model.loss(x[valid_rows], y[valid_rows])
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        critic = SeparableCritic(
-            x.shape[1],
-            y.shape[1],
-            hidden=settings.hidden,
-            layers=settings.layers,
-            embedding=settings.hidden,
-            activation=settings.activation,
-        )
-        model = VariationalMI(critic, bound or InfoNce()).to(x)
-        step = _fit(model, step_loss, lambda m: m.loss(x[valid_rows], y[valid_rows]), settings)
+        model = _mutual_model(x, y, bound or InfoNce(), settings)
+        step = fit_with_early_stopping(model, step_loss, valid_loss, settings)
     return FittedMutual(model.eval(), scaling, step)
 
 
 def scaled(rows: Triples, scaling: tuple[Scaling, Scaling, Scaling]) -> Triples:
     """``rows`` on the training rows' scale."""
     return Triples(scaling[0](rows.x), scaling[1](rows.y), scaling[2](rows.z))
-
-
-def _fit(
-    model: Model,
-    step_loss: Callable[[Model], Tensor],
-    valid_loss: Callable[[Model], Tensor],
-    settings: FitSettings,
-) -> int:
-    """Leaves in ``model`` the averaged weights with the lowest validation loss; their step."""
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.rate, weight_decay=settings.weight_decay
-    )
-    average = copy.deepcopy(model).eval()
-    lowest, chosen, looks = math.inf, 0, 0
-    best = copy.deepcopy(average.state_dict())
-    for step in range(1, settings.steps + 1):
-        loss = step_loss(model.train())
-        if not bool(loss.isfinite()):
-            raise NonFiniteError(f"the loss of a {type(model).__name__} fit is {float(loss)}")
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        _average(average, model, min(settings.averaging, step / (step + 10)))
-        if step % settings.check_every == 0 or step == settings.steps:
-            with torch.no_grad():
-                found = float(valid_loss(average))
-            looks += 1
-            if found < lowest:
-                lowest, chosen, looks = found, step, 0
-                best = copy.deepcopy(average.state_dict())
-            if looks >= settings.patience:
-                break
-    model.load_state_dict(best)
-    return chosen
-
-
-@torch.no_grad()
-def _average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-    for kept, new in zip(average.buffers(), model.buffers(), strict=True):
-        kept.copy_(new)
 
 
 def _conditional_model(train: Triples, settings: FitSettings) -> ConditionalMI:
@@ -400,24 +294,16 @@ def _conditional_model(train: Triples, settings: FitSettings) -> ConditionalMI:
     ).to(train.x)
 
 
-def _split(
-    size: int, settings: FitSettings, generator: torch.Generator, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    if size < SMALLEST_TRAINING:
-        raise EstimationError(
-            f"a fit needs {SMALLEST_TRAINING} or more rows, a part of them for validation, "
-            f"got {size}"
-        )
-    order = torch.randperm(size, generator=generator).to(device)
-    held_back = max(2, round(size * settings.validation))
-    return order[held_back:], order[:held_back]
-
-
-def _batch(
-    size: int, settings: FitSettings, generator: torch.Generator, device: torch.device
-) -> Tensor:
-    order = torch.randperm(size, generator=generator)
-    return order[: settings.batch_size].to(device)
+def _mutual_model(x: Tensor, y: Tensor, bound: Bound, settings: FitSettings) -> VariationalMI:
+    critic = SeparableCritic(
+        x.shape[1],
+        y.shape[1],
+        hidden=settings.hidden,
+        layers=settings.layers,
+        embedding=settings.hidden,
+        activation=settings.activation,
+    )
+    return VariationalMI(critic, bound).to(x)
 
 
 def _joined(parts: list[Triples]) -> Triples:
