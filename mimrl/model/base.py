@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Fusion(nn.Module, ABC):
-    """Joins the encoded sequences of two or more modalities into one vector a sample.
+    """Joins the encoded sequences of all modalities into one vector a sample.
 
     A subclass takes ``(settings, count, width)``: its own group of settings, the number of
     modalities and the common width ``D``. See ``docs/adding-a-fusion.md``.

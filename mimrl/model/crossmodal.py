@@ -74,6 +74,11 @@ class CrossModalTransformer(Fusion):
     """
 
     def __init__(self, settings: CrossModalSettings, count: int, width: int) -> None:
+        if count < 2:
+            raise ConfigError(
+                "model.fusion crossmodal needs two or more modalities to attend to each other, "
+                f"got {count}; use concat or cubemlp for one"
+            )
         super().__init__()
         heads, dropout = settings.heads, settings.dropout
         if width % heads:

@@ -26,12 +26,13 @@ def build_fusion(settings: FusionSettings, count: int, width: int) -> Fusion:
 
     Args:
         settings: one of the fusion groups of ``mimrl.settings.model``.
-        count: number of modalities, at least 2.
+        count: number of modalities; 1 is a unimodal baseline, which the cross-modal transformer
+            refuses.
         width: common width ``D`` of the encoded sequences.
 
     Raises:
-        ConfigError: fewer than two modalities, or sizes that this fusion cannot have.
+        ConfigError: no modality, or a number or sizes that this fusion cannot have.
     """
-    if count < 2:
-        raise ConfigError(f"a fusion needs two or more modalities, got {count}")
+    if count < 1:
+        raise ConfigError(f"a fusion needs at least one modality, got {count}")
     return FUSIONS[settings.kind](settings, count, width)

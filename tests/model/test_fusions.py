@@ -128,9 +128,13 @@ def test_dropout_acts_in_training(kind: str) -> None:
     assert not torch.equal(fusion(sequences, lengths), fusion(sequences, lengths))
 
 
-def test_one_modality_is_not_fused() -> None:
+def test_one_modality_is_a_baseline_except_where_modalities_attend_to_each_other() -> None:
+    for kind in ("concat", "tfn", "lmf"):
+        assert build(kind, 1)(*batch(1)).shape == (len(batch(1)[1][0]), build(kind, 1).width)
     with pytest.raises(ConfigError, match="two or more"):
-        build_fusion(ConcatFusionSettings(), 1, D)
+        build_fusion(CrossModalSettings(), 1, D)
+    with pytest.raises(ConfigError, match="at least one"):
+        build_fusion(ConcatFusionSettings(), 0, D)
 
 
 def means(sequences: Sequence[Tensor], lengths: Sequence[Tensor]) -> list[Tensor]:
