@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with plain_warnings():
             _run(arguments)
-    except MimrlError as error:
+    except (MimrlError, OSError) as error:  # OSError: a full disk, a folder without permission
         sys.stderr.write(f"error: {error}\n")
         return USAGE_ERROR
     return 0

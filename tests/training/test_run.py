@@ -1,11 +1,14 @@
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from training.small import small_settings
+from training.small import SMALL, small_settings
 
+from mimrl.datasets.catalogue import open_corpus
+from mimrl.datasets.prepare import prepare
 from mimrl.errors import CheckpointError, ConfigError, MissingFileError, NonFiniteError
 from mimrl.settings import load
 from mimrl.terms import quantities, terms
@@ -70,9 +73,6 @@ def test_checkpoint_reproduces_predictions_without_the_run(finished):
     rows = list(csv.DictReader((result.folder / "predictions.csv").open()))
     assert {row["split"] for row in rows} == {"valid", "test"}
     assert len(rows) == 64
-    from mimrl.datasets.catalogue import open_corpus
-    from mimrl.datasets.prepare import prepare
-
     data = prepare(open_corpus(settings.data), settings, scalers=loaded.scalers)
     features = encode(loaded.model, data.splits["test"], batch_size=7)
     assert score(settings, features) == pytest.approx(dict(result.metrics["test"]))
@@ -115,15 +115,9 @@ def test_overwrite_keeps_the_old_run_when_the_new_one_cannot_start(finished):
 
 def test_resume_refuses_other_settings(finished):
     settings, _ = finished
-    other = load(None, (*_overrides(settings), "training.batch_size=16"))
+    other = small_settings(Path(settings.output), "training.batch_size=16")
     with pytest.raises(CheckpointError, match=r"training\.batch_size"):
         train(other, resume=True, progress=False)
-
-
-def _overrides(settings):
-    from training.small import SMALL
-
-    return (*SMALL, f"output={settings.output}", "device=cpu")
 
 
 def test_overwrite_leaves_foreign_folders_alone(tmp_path):
@@ -167,28 +161,24 @@ def test_summary_over_seeds(tmp_path):
     ids=lambda overrides: ",".join(overrides),
 )
 def test_every_kind_of_run_ends_with_finite_results(tmp_path, overrides):
-    drop = {"model.fusion=concat", "model.fusion=lmf"} & set(overrides)
-    base = [f"output={tmp_path}", "training.epochs=2", "training.controls=0"]
-    settings = (
-        small_settings(tmp_path, *base, *overrides)
-        if not drop
-        else _without_cube(tmp_path, *base, *overrides)
-    )
+    base = (f"output={tmp_path}", "device=cpu", "training.epochs=2", "training.controls=0")
+    settings = load(None, (*_kept(overrides), *base, *overrides))
     result = train(settings, progress=False)
     assert all(np.isfinite(v) for v in result.metrics["valid"].values())
     assert np.isfinite(read_log(result.folder)[-1]["stage2"]["total"])
 
 
-def _without_cube(folder, *overrides):
-    from training.small import SMALL
-
-    kept = [
+def _kept(overrides):
+    """The small settings that go together with ``overrides``."""
+    fusion = any(o.startswith("model.fusion=") for o in overrides)
+    chosen = [o for o in overrides if o.startswith("data.modalities")]
+    absent = [m for m in ("audio", "video") if chosen and m not in chosen[0]]
+    return [
         o
         for o in SMALL
-        if not o.startswith("model.fusion")
-        and not ("data.modalities=[text]" in overrides and "encoders" in o and "text" not in o)
+        if not (fusion and o.startswith("model.fusion"))
+        and not any(o.startswith(f"model.encoders.{m}") for m in absent)
     ]
-    return load(None, (*kept, *overrides))
 
 
 def test_steering_moves_what_it_names(tmp_path):
