@@ -13,9 +13,10 @@ Two measurements, each a mean over seeds with every seed printed:
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -170,29 +171,52 @@ def width_covariance(width: int, shared: float) -> Floats:
     return np.block([[block, cross], [cross.T, z]])
 
 
-def measure_width(seeds: int) -> list[Row]:
-    """The bias for every width of z, independent and dependent, plain and adjusted."""
-    rows = []
-    for shared in (0.0, 0.23):
-        for width in WIDTHS:
-            covariance = width_covariance(width, shared)
-            exact = gaussian_information(covariance, [0, 1], [2], range(3, 3 + width))
-            for adjust in (False, True):
-                found = [fit_width(covariance, FitSettings(adjust=adjust), s) for s in range(seeds)]
-                name = f"width {width}, {'adjusted' if adjust else 'plain'}"
-                by_read_out = {key: [f[key] for f in found] for key in found[0]}
-                case = "independent given z" if shared == 0 else "dependent given z"
-                rows.append(Row(case, name, exact, by_read_out))
-                show([rows[-1]], header=len(rows) == 1)
+@dataclass(frozen=True)
+class WidthCase:
+    """One law of x, y and z for the second measurement.
+
+    Attributes:
+        name: as printed.
+        shared: covariance of x and y beyond z.
+        rectified: x goes through max(x, 0), as features after a ReLU do. Independence given z
+            stays; a positive truth would no longer be the Gaussian one.
+    """
+
+    name: str
+    shared: float
+    rectified: bool = False
+
+
+WIDTH_CASES = (
+    WidthCase("independent given z", 0.0),
+    WidthCase("dependent given z", 0.23),
+    WidthCase("independent, x >= 0", 0.0, rectified=True),
+)
+
+
+def measure_width(
+    seeds: int, cases: Sequence[WidthCase] = WIDTH_CASES, widths: Sequence[int] = WIDTHS
+) -> list[Row]:
+    """The bias for every case and width of z, plain and adjusted."""
+    rows: list[Row] = []
+    for case, width, adjust in itertools.product(cases, widths, (False, True)):
+        covariance = width_covariance(width, case.shared)
+        exact = gaussian_information(covariance, [0, 1], [2], range(3, 3 + width))
+        found = [fit_width(case, width, FitSettings(adjust=adjust), seed) for seed in range(seeds)]
+        name = f"width {width}, {'adjusted' if adjust else 'plain'}"
+        by_read_out = {key: [f[key] for f in found] for key in found[0]}
+        rows.append(Row(case.name, name, exact, by_read_out))
+        show([rows[-1]], header=len(rows) == 1)
     return rows
 
 
-def fit_width(covariance: Floats, settings: FitSettings, seed: int) -> dict[str, float]:
+def fit_width(case: WidthCase, width: int, settings: FitSettings, seed: int) -> dict[str, float]:
     """One fit of the second measurement."""
-    train, held_out = (
-        Triples(rows[:, :2], rows[:, 2:3], rows[:, 3:]) for rows in sample(covariance, seed)
-    )
-    found = fit_conditional(train, seed, settings).estimate(held_out, seed)
+    parts = []
+    for rows in sample(width_covariance(width, case.shared), seed):
+        x = rows[:, :2].clamp(min=0) if case.rectified else rows[:, :2]
+        parts.append(Triples(x, rows[:, 2:3], rows[:, 3:]))
+    found = fit_conditional(parts[0], seed, settings).estimate(parts[1], seed)
     return {"ldr": found.ldr, "dv": found.dv, "nwj": found.nwj}
 
 
