@@ -2,7 +2,8 @@
 
 The first modality is the anchor. For text, audio, video this gives the 11 terms and 8 quantities
 of MIMRL (Sun et al., IEEE TAFFC 2025); any other list of modalities gives the same table by the
-same rule, one modality alone only its term with the fused features. A term has one name from the settings to the report.
+same rule, one modality alone only its term with the fused features. A term has one name from the
+settings to the report.
 
 >>> [term.name for term in terms(("text", "audio"))]  # doctest: +NORMALIZE_WHITESPACE
 ['fused_text', 'fused_audio', 'text_audio',
