@@ -103,9 +103,9 @@ class ConditionalSettings(Group):
     """Conditional terms: product samples by nearest neighbours, told apart by a classifier."""
 
     estimator: Literal["nwj", "dv", "ldr"] = Field(
-        "ldr",
-        description="read-out of the classifier; all have the same stage-2 gradient "
-        "direction into joint rows",
+        "dv",
+        description="read-out of the classifier: dv and nwj are lower bounds on held-out rows, ldr "
+        "is not; with anchors=bank all have the same stage-2 gradient",
     )
     neighbours: int = Field(2, ge=1, description="k nearest neighbours of each anchor")
     anchors: Literal["bank", "batch"] = Field(

@@ -11,7 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+COLOURS = 10
+STYLES = ("-", "--", ":")
 Log = Sequence[Mapping[str, Any]]
 
 
@@ -23,7 +26,7 @@ def draw_curves(log: Log, path: Path | None = None, *, chosen: int | None = None
         path: where the PNG is written, by a rename; None writes nothing.
         chosen: the epoch that validation chose, marked in every panel.
     """
-    figure = Figure(figsize=(12, 7.5), layout="constrained")
+    figure = Figure(figsize=(14, 7.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2)
     loss = {
@@ -65,13 +68,14 @@ def _lines(
 ) -> None:
     epochs = [int(record["epoch"]) for record in log]
     for index, (name, values) in enumerate(lines.items()):
-        style = "-" if index < 10 else "--"
+        style = STYLES[index // COLOURS % len(STYLES)]
         axis.plot(epochs, np.asarray(values), style, marker=".", markersize=4, label=name)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_title(title, fontsize=11)
     axis.set_xlabel("epoch")
     axis.set_ylabel(unit)
     axis.grid(alpha=0.3)
     if lines:
-        axis.legend(fontsize=7, ncols=2, loc="best", framealpha=0.6)
+        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     else:
         axis.text(0.5, 0.5, "not estimated", ha="center", transform=axis.transAxes)
