@@ -4,8 +4,8 @@ Two measurements, each a mean over seeds with every seed printed:
 
 1. Text, audio and video of two dimensions each and a scalar label, 2,000 training and 5,000
    held-out rows: all conditional terms against their exact values, and the three identities.
-2. The bias against the width of the conditioning variable, plain and with regression-adjusted
-   product samples.
+2. The bias against the width of the conditioning variable, plain and with neighbours sought
+   in the linear prediction of x from z.
 
     python bench/conditional_information.py [--json FILE] [--seeds 5] [--part terms|width|all]
 """
@@ -197,13 +197,16 @@ WIDTH_CASES = (
 def measure_width(
     seeds: int, cases: Sequence[WidthCase] = WIDTH_CASES, widths: Sequence[int] = WIDTHS
 ) -> list[Row]:
-    """The bias for every case and width of z, plain and adjusted."""
+    """The bias for every case and width of z, plain and by regression."""
     rows: list[Row] = []
-    for case, width, adjust in itertools.product(cases, widths, (False, True)):
+    for case, width, regression in itertools.product(cases, widths, (False, True)):
         covariance = width_covariance(width, case.shared)
         exact = gaussian_information(covariance, [0, 1], [2], range(3, 3 + width))
-        found = [fit_width(case, width, FitSettings(adjust=adjust), seed) for seed in range(seeds)]
-        name = f"width {width}, {'adjusted' if adjust else 'plain'}"
+        found = [
+            fit_width(case, width, FitSettings(regression=regression), seed)
+            for seed in range(seeds)
+        ]
+        name = f"width {width}, {'regression' if regression else 'plain'}"
         by_read_out = {key: [f[key] for f in found] for key in found[0]}
         rows.append(Row(case.name, name, exact, by_read_out))
         show([rows[-1]], header=len(rows) == 1)

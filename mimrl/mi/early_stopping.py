@@ -42,8 +42,9 @@ class FitSettings:
         averaging: decay of the running average of the weights, in [0, 1).
         validation: share of the rows held back for early stopping.
         neighbours: neighbours of an anchor (conditional terms only).
-        adjust: move a neighbour's x along the linear regression of x on z
-            (:func:`~mimrl.mi.neighbours.regression_slopes`; conditional terms only).
+        regression: seek neighbours in the linear prediction of x from z
+            (:func:`~mimrl.mi.neighbours.regression_slopes`) instead of in z itself: for a wide z
+            of which x depends on a few directions (conditional terms only).
     """
 
     hidden: int = 64
@@ -59,7 +60,7 @@ class FitSettings:
     averaging: float = 0.98
     validation: float = 0.15
     neighbours: int = 1
-    adjust: bool = False
+    regression: bool = False
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class FittedConditional:
     Attributes:
         model: the classifier, in evaluation mode.
         scaling: of x, y and z.
-        slopes: regression of x on z over the fitting rows, if product samples are adjusted.
+        metric: regression of x on z over the fitting rows, if neighbours are sought by it.
         settings: how it was fitted.
         discrete: whether z holds classes.
         step: the step whose weights validation chose.
@@ -75,7 +75,7 @@ class FittedConditional:
 
     model: ConditionalMI
     scaling: tuple[Scaling, Scaling, Scaling]
-    slopes: Tensor | None
+    metric: Tensor | None
     settings: FitSettings
     discrete: bool
     step: int
@@ -97,7 +97,7 @@ class FittedConditional:
         """
         generator = torch.Generator().manual_seed(seed)
         joint = scaled(held_out, self.scaling)
-        sampler = ProductSampler(joint, self.settings, self.discrete, self.slopes)
+        sampler = ProductSampler(joint, self.settings, self.discrete, self.metric)
         clip = self.model.logit_clip
         joint_ratios = self.model.logits(joint).clamp(-clip, clip)
         product_ratios = torch.cat(
@@ -155,13 +155,13 @@ class ProductSampler:
         bank: joint samples.
         settings: neighbours of an anchor.
         discrete: whether z holds classes.
-        slopes: regression of x on z, or None.
+        metric: neighbours are sought in ``z @ metric``, or in z for None.
     """
 
     def __init__(
-        self, bank: Triples, settings: FitSettings, discrete: bool, slopes: Tensor | None
+        self, bank: Triples, settings: FitSettings, discrete: bool, metric: Tensor | None
     ) -> None:
-        self.bank, self.settings, self.discrete, self.slopes = bank, settings, discrete, slopes
+        self.bank, self.settings, self.discrete, self.metric = bank, settings, discrete, metric
         anchors = len(bank) // 2
         if discrete:
             anchors = min(anchors, len(bank) - len(bank.z.unique(dim=0)))
@@ -178,7 +178,7 @@ class ProductSampler:
             self.settings.neighbours,
             generator,
             discrete=self.discrete,
-            slopes=self.slopes,
+            metric=self.metric,
         )
 
 
@@ -211,9 +211,9 @@ def fit_conditional(
     fit_rows, valid_rows = (
         rows.select(part) for part in split_rows(len(train), settings, generator, train.x.device)
     )
-    slopes = regression_slopes(fit_rows.x, fit_rows.z) if settings.adjust else None
-    sampler = ProductSampler(fit_rows, settings, discrete, slopes)
-    valid_sampler = ProductSampler(valid_rows, settings, discrete, slopes)
+    metric = regression_slopes(fit_rows.x, fit_rows.z) if settings.regression else None
+    sampler = ProductSampler(fit_rows, settings, discrete, metric)
+    valid_sampler = ProductSampler(valid_rows, settings, discrete, metric)
     valid_product = _joined([valid_sampler.draw(len(valid_rows), generator) for _ in range(4)])
 
     def step_loss(model: ConditionalMI) -> Tensor:
@@ -226,7 +226,7 @@ def fit_conditional(
         step = fit_with_early_stopping(
             model, step_loss, lambda m: m.loss(valid_rows, valid_product), settings
         )
-    return FittedConditional(model.eval(), scaling, slopes, settings, discrete, step)
+    return FittedConditional(model.eval(), scaling, metric, settings, discrete, step)
 
 
 def fit_mutual(

@@ -80,7 +80,7 @@ def product_samples(
     *,
     discrete: bool = False,
     anchors: Anchors | None = None,
-    slopes: Tensor | None = None,
+    metric: Tensor | None = None,
 ) -> ProductSamples:
     """Draws ``count`` samples of p(x | z) p(y, z) from a bank of samples of p(x, y, z).
 
@@ -100,8 +100,8 @@ def product_samples(
             anchor, so that no class is without neighbours.
         anchors: take these instead of rows of the bank; ``ceil(count / neighbours)`` of them are
             chosen at random.
-        slopes: ``(dz, dx)`` of :func:`regression_slopes`; x moves by ``(z_anchor - z_neighbour) @
-            slopes``, which takes away the part of the pairing error that is linear in z.
+        metric: ``(dz, r)``; distances are taken between rows of ``z @ metric`` instead of z. With
+            the :func:`regression_slopes` of x on z, neighbours are near in what z says about x.
 
     Returns:
         x, y and z with ``count`` rows each, the k neighbours of an anchor one after the other.
@@ -125,19 +125,20 @@ def product_samples(
         if classes is not None and chosen.classes is not None:
             found = within_class(classes, chosen.classes, chosen.rows, neighbours, generator)
         else:
-            found = nearest(z, chosen.z, chosen.rows, neighbours, generator)
+            places = (z, chosen.z) if metric is None else (z @ metric, chosen.z @ metric)
+            found = nearest(*places, chosen.rows, neighbours, generator)
     rows = found.reshape(-1)[:count]
     paired_y, paired_z = (
         value.repeat_interleave(neighbours, dim=0)[:count] for value in (chosen.y, chosen.z)
     )
-    paired_x = x[rows]
-    if slopes is not None:
-        paired_x = paired_x + (paired_z - z[rows]) @ slopes
-    return ProductSamples(paired_x, paired_y, paired_z, rows)
+    return ProductSamples(x[rows], paired_y, paired_z, rows)
 
 
 def regression_slopes(x: Tensor, z: Tensor, *, ridge: float = 1e-3) -> Tensor:
-    """Slopes of the linear regression of x on z over a bank, for :func:`product_samples`.
+    """Slopes of the linear regression of x on z over a bank, a metric for :func:`product_samples`.
+
+    If x depends on z only through this prediction, a neighbour in it is as good as one in z, and
+    much nearer where z is wide.
 
     Args:
         x: ``(N, dx)`` bank.
