@@ -36,7 +36,7 @@ from mimrl.terms import Term, quantities, terms
 TRAIN, HELD_OUT = 2000, 5000
 MODALITIES = ("text", "audio", "video")
 COLUMNS = {"text": [0, 1], "audio": [2, 3], "video": [4, 5], "label": [6]}
-WIDTHS = (2, 4, 8, 16, 32, 64, 128)
+WIDTHS = (2, 8, 32, 64, 128)
 Floats = npt.NDArray[np.float64]
 
 

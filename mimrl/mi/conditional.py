@@ -33,7 +33,7 @@ class ConditionalMI(nn.Module):
             not, so that a sample beyond the clip still has a gradient.
         activation: between the layers. The published classifier has ReLU; a smooth activation
             suits log ratios, which are smooth where densities are: on 2,000 Gaussian rows it
-            brought the bias from -0.03 to -0.01 nats (docs/method.md).
+            halved the bias (docs/method.md).
         dropout: share of hidden units zeroed in training mode.
 
     Note:
