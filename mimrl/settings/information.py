@@ -108,6 +108,11 @@ class ConditionalSettings(Group):
         "is not; with anchors=bank all have the same stage-2 gradient",
     )
     neighbours: int = Field(2, ge=1, description="k nearest neighbours of each anchor")
+    search: Literal["condition", "regression"] = Field(
+        "condition",
+        description="where neighbours are sought: in z, or, when z is features, in the linear "
+        "prediction of x from z (no pairing bias where z is wide; docs/method.md)",
+    )
     anchors: Literal["bank", "batch"] = Field(
         "bank",
         description="stage 2: anchors (y, z) from the detached bank, or from the current batch "

@@ -172,11 +172,26 @@ class Critics(nn.Module):
         product = self._product(term, rows, bank, generator, anchors)
         return estimator(_triples(term, rows), product)
 
-    def fresh(self) -> Critics:
-        """Critics of the same form with new weights, on the same device."""
+    def samples(
+        self, term: Term, rows: Variables, bank: Variables, generator: torch.Generator
+    ) -> tuple[mi.Triples, mi.ProductSamples]:
+        """Joint and product samples of a conditional term.
+
+        As many of each as ``rows``, or as many product samples as the bank has anchors for.
+        """
+        return _triples(term, rows), self._product(term, rows, bank, generator)
+
+    def fresh(self, **conditional: object) -> Critics:
+        """Critics of the same form with new weights, on the same device.
+
+        Args:
+            **conditional: settings of the conditional terms that are to differ.
+        """
         device = self.get_buffer(f"mean_{LABEL}").device
+        changed = self.settings.conditional.model_copy(update=conditional)
+        settings = self.settings.model_copy(update={"conditional": changed})
         return Critics(
-            self.settings, self.modalities, self.widths, discrete_label=self.discrete_label
+            settings, self.modalities, self.widths, discrete_label=self.discrete_label
         ).to(device)
 
     @torch.no_grad()
@@ -214,15 +229,19 @@ class Critics(nn.Module):
         anchors: mi.Anchors | None = None,
     ) -> mi.ProductSamples:
         triples = _triples(term, bank)
+        neighbours, size = self.settings.conditional.neighbours, len(bank[LABEL])
+        most = size * neighbours // (neighbours + 1)  # anchors leave the bank, neighbours do not
+        by_regression = self.settings.conditional.search == "regression" and term.given != LABEL
         return mi.product_samples(
             triples.x,
             triples.y,
             triples.z,
-            count=len(rows[LABEL]),
-            neighbours=self.settings.conditional.neighbours,
+            count=min(len(rows[LABEL]), max(most, 1)) if anchors is None else len(rows[LABEL]),
+            neighbours=neighbours,
             generator=generator,
             discrete=self.discrete_label and term.given == LABEL,
             anchors=anchors,
+            metric=mi.regression_slopes(triples.x, triples.z) if by_regression else None,
         )
 
 
