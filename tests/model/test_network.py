@@ -190,9 +190,9 @@ def test_a_frozen_encoder_may_be_fed_its_hidden_states(tiny_source: str, make_ba
 
 
 def test_impossible_networks(tiny_source: str) -> None:
-    with pytest.raises(ConfigError, match="two or more different"):
-        network(tiny_source, ("audio",))
-    with pytest.raises(ConfigError, match="two or more different"):
+    with pytest.raises(ConfigError, match="different modalities, one or more"):
+        network(tiny_source, ())
+    with pytest.raises(ConfigError, match="different modalities, one or more"):
         network(tiny_source, ("audio", "audio"))
     with pytest.raises(ConfigError, match="outputs"):
         network(tiny_source, outputs=0)
