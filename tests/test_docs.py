@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,7 +42,7 @@ def test_commands_of_the_readme_are_valid():
     for command in found:
         if "--help" in command or "[--" in command:
             continue
-        arguments = _parser().parse_intermixed_args(command.split())
+        arguments = _parser().parse_intermixed_args(shlex.split(command))
         load(ROOT / arguments.config, arguments.overrides)
 
 
