@@ -18,6 +18,7 @@ from mimrl.command import plain_warnings
 from mimrl.errors import ConfigError, MimrlError
 
 USAGE_ERROR = 2
+INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None: those of the process.
 
     Returns:
-        0, or 2 after one message on standard error.
+        0, 2 after one message on standard error, or 130 when interrupted.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MimrlError, OSError) as error:  # OSError: a full disk, a folder without permission
         sys.stderr.write(f"error: {error}\n")
         return USAGE_ERROR
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
     return 0
 
 

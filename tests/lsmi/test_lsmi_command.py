@@ -172,3 +172,14 @@ def test_a_stem_in_a_place_that_cannot_be_written(classifier, tmp_path, capsys):
 def test_unknown_label_rule(regressor):
     with pytest.raises(ConfigError, match="expected one of auto"):
         checkpoint_features(regressor, labels="mood")
+
+
+def test_interruption_is_a_word_and_exit_code_130(classifier, tmp_path, capsys, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lsmi.command.analyse", interrupt)
+    arguments = ["--ckpt_path", str(classifier), "--save_path", str(tmp_path / "out")]
+    assert main(arguments) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert not list(tmp_path.glob("out*"))
