@@ -2,7 +2,7 @@
 
 from lsmi.decomposition import (
     Atoms,
-    Decomposition,
+    PointwiseDecomposition,
     PointwiseInformation,
     Totals,
     decompose_pointwise,
@@ -17,7 +17,7 @@ __all__ = [
     "Analysis",
     "AnalysisSettings",
     "Atoms",
-    "Decomposition",
+    "PointwiseDecomposition",
     "PairFeatures",
     "PointwiseInformation",
     "SplitReading",

@@ -17,7 +17,7 @@ Totals(r=0.0, u1=0.0, u2=0.0, s=0.693)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 
 import numpy as np
@@ -26,6 +26,7 @@ import numpy.typing as npt
 from mimrl.errors import NonFiniteError, ShapeError
 
 FloatArray = npt.NDArray[np.float64]
+SLACK = 1e-12  # nats of rounding that the bounds of a feasible shift may miss each other by
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,11 @@ class PointwiseInformation:
         i12: the same for both together.
         h1: ``-log p(x1)``, a differential entropy: it depends on the units of ``x1``.
         h2: ``-log p(x2)``, in units comparable with those of ``x1``.
+        h1_given: ``-log p(x1|y)`` where a model of it was fitted; None: ``h1 - i1``.
+        h2_given: the same for ``x2``.
 
     Raises:
-        ShapeError: not five arrays of one length.
+        ShapeError: not arrays of one length, or only one of ``h1_given`` and ``h2_given``.
         NonFiniteError: a value is NaN or infinite; the message names the array.
     """
 
@@ -49,9 +52,15 @@ class PointwiseInformation:
     i12: FloatArray
     h1: FloatArray
     h2: FloatArray
+    h1_given: FloatArray | None = None
+    h2_given: FloatArray | None = None
 
     def __post_init__(self) -> None:
+        if (self.h1_given is None) != (self.h2_given is None):
+            raise ShapeError("h1_given and h2_given: expected both or none")
         for item in fields(self):
+            if getattr(self, item.name) is None:
+                continue
             value = np.asarray(getattr(self, item.name), dtype=np.float64)
             object.__setattr__(self, item.name, value)
             if value.ndim != 1 or value.shape != self.i1.shape:
@@ -107,7 +116,6 @@ class Atoms:
         return Atoms(self.r + shift, self.u1 - shift, self.u2 - shift, self.s + shift)
 
 
-Adjustment = Callable[[Totals], float]
 
 
 def published_shift(totals: Totals) -> float:
@@ -128,21 +136,46 @@ def published_shift(totals: Totals) -> float:
     return min(totals.u1, totals.u2, 0.0)
 
 
+def feasible_shift(totals: Totals) -> float | None:
+    """The shift ``a`` of least size with ``r + a, s + a, u1 - a, u2 - a >= 0`` on average.
+
+    There is one exactly if ``I1, I2 >= 0`` and ``I12 >= max(I1, I2)``: ``a`` must lie between
+    ``max(-r, -s)`` and ``min(u1, u2)``, and ``u1 + r = I1``, ``u2 + s = I12 - I1`` and so on.
+
+    Returns:
+        The shift in nats, or None where there is none.
+
+    >>> round(feasible_shift(Totals(0.389, -0.173, -0.173, 0.520)), 3)
+    -0.173
+    >>> feasible_shift(Totals(0.1, -0.2, 0.3, 0.0)) is None
+    True
+    """
+    low, high = max(-totals.r, -totals.s), min(totals.u1, totals.u2)
+    if low > high + SLACK:
+        return None
+    return min(max(0.0, low), high) if low <= high else (low + high) / 2
+
+
 @dataclass(frozen=True)
-class Decomposition:
+class PointwiseDecomposition:
     """The decomposition of every sample, raw and adjusted.
 
     Attributes:
         information: what it was computed from.
         raw: the atoms as the formulas give them.
-        adjusted: the atoms after the shift.
-        shift: ``a``, in nats, one number for the data set.
+        adjusted: the atoms after the published shift.
+        shift: ``a`` of the published adjustment, in nats, one number for the data set.
+        feasible: the atoms after the least shift that leaves no mean negative, or None where
+            there is no such shift.
+        feasible_shift: its ``a``, or None.
     """
 
     information: PointwiseInformation
     raw: Atoms
     adjusted: Atoms
     shift: float
+    feasible: Atoms | None
+    feasible_shift: float | None
 
     def __len__(self) -> int:
         return len(self.information)
@@ -180,7 +213,8 @@ class Decomposition:
         known = self.information
         return max(
             float(np.max(np.abs(difference), initial=0.0))
-            for atoms in (self.raw, self.adjusted)
+            for atoms in (self.raw, self.adjusted, self.feasible)
+            if atoms is not None
             for difference in (
                 atoms.r + atoms.u1 - known.i1,
                 atoms.r + atoms.u2 - known.i2,
@@ -189,30 +223,41 @@ class Decomposition:
         )
 
 
-def decompose_pointwise(
-    information: PointwiseInformation, adjustment: Adjustment = published_shift
-) -> Decomposition:
+def decompose_pointwise(information: PointwiseInformation) -> PointwiseDecomposition:
     """Redundancy, uniqueness and synergy of each sample.
 
     Args:
         information: pointwise information and entropies of ``N >= 1`` samples, all read the same
             way and in the same order.
-        adjustment: from raw totals to the shift; the published rule by default.
 
     Returns:
-        Atoms in nats, raw and adjusted.
+        Atoms in nats: raw, after the published shift, and after the feasible one.
 
     Raises:
         ShapeError: no samples.
     """
     if len(information) == 0:
         raise ShapeError("a decomposition needs at least one sample, got none")
+    raw = raw_atoms(information)
+    shift, feasible = published_shift(raw.totals), feasible_shift(raw.totals)
+    return PointwiseDecomposition(
+        information=information,
+        raw=raw,
+        adjusted=raw.shifted(shift),
+        shift=shift,
+        feasible=None if feasible is None else raw.shifted(feasible),
+        feasible_shift=feasible,
+    )
+
+
+def raw_atoms(information: PointwiseInformation) -> Atoms:
+    """The formulas: ``r = min(h1, h2) - min(h1|y, h2|y)`` and what follows from it."""
     i1, i2, h1, h2 = information.i1, information.i2, information.h1, information.h2
-    r = np.minimum(h1, h2) - np.minimum(h1 - i1, h2 - i2)
+    given1 = h1 - i1 if information.h1_given is None else information.h1_given
+    given2 = h2 - i2 if information.h2_given is None else information.h2_given
+    r = np.minimum(h1, h2) - np.minimum(given1, given2)
     u1, u2 = i1 - r, i2 - r
-    raw = Atoms(r, u1, u2, information.i12 - r - u1 - u2)
-    shift = float(adjustment(raw.totals))
-    return Decomposition(information, raw, raw.shifted(shift), shift)
+    return Atoms(r, u1, u2, information.i12 - r - u1 - u2)
 
 
 def pointwise_information(

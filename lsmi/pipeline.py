@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lsmi.calibration import calibrate
 from lsmi.decomposition import (
-    Decomposition,
+    PointwiseDecomposition,
     PointwiseInformation,
     decompose_pointwise,
     pointwise_information,
@@ -51,7 +51,7 @@ class SplitReading:
 
     ids: tuple[str, ...]
     labels: npt.NDArray[np.int64]
-    decomposition: Decomposition
+    decomposition: PointwiseDecomposition
     label_entropy: float
 
 
