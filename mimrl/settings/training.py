@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mimrl.settings.base import Group
+from mimrl.settings.base import Group, refuse
 
+Epoch = Annotated[int, Field(ge=0)]
 Selection = Literal["auto", "mae", "corr", "ccc", "rmse", "accuracy", "f1", "auc"]
 
 
@@ -153,6 +154,11 @@ class TrainingSettings(Group):
         description="validation metric that chooses the epoch; auto: mae for regression, "
         "accuracy for classes",
     )
+    keep_epochs: tuple[Epoch, ...] = Field(
+        (),
+        description="epochs after which the model is kept too, as epoch<k>.safetensors; 0: before "
+        "training",
+    )
     metric_rules: Literal["sentiment", "sims", "plain"] = Field(
         "sentiment",
         description="metrics of ratings: sentiment (MOSI and MOSEI), sims, or plain (MAE, RMSE, "
@@ -164,6 +170,16 @@ class TrainingSettings(Group):
 
     @model_validator(mode="after")
     def _check(self) -> TrainingSettings:
+        problems = []
         if self.clip == "none" and "clip_at" in self.model_fields_set and self.clip_at != 1.5:
-            raise ValueError("clip_at has no effect with clip=none; remove it")
+            problems.append("clip_at has no effect with clip=none; remove it")
+        late = sorted({epoch for epoch in self.keep_epochs if epoch > self.epochs})
+        if late:
+            problems.append(
+                f"keep_epochs names {late}, later than the last epoch; raise epochs "
+                f"(now {self.epochs}) or leave them out"
+            )
+        if len(set(self.keep_epochs)) < len(self.keep_epochs):
+            problems.append(f"keep_epochs names an epoch twice: {list(self.keep_epochs)}")
+        refuse(problems)
         return self

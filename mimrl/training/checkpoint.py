@@ -30,6 +30,7 @@ from mimrl.training.critics import Critics
 FORMAT = 1
 BEST = "best.safetensors"
 LAST = "last.safetensors"
+KEPT = "epoch{}.safetensors"
 HEADER = "mimrl"
 
 
@@ -125,7 +126,7 @@ class Loaded:
         scalers: modality -> scaler fitted on its training split.
         num_classes: 1 for a rating.
         class_names: their names; empty for a rating.
-        epoch: the epoch that validation chose, counted from 1.
+        epoch: the epoch after which the weights were written, counted from 1; 0: untrained.
     """
 
     path: Path

@@ -1,8 +1,9 @@
 """One run from settings to results, and several seeds of it.
 
 ``runs/<name>/seed<k>/`` then holds ``settings.yaml``, ``log.jsonl``, ``best.safetensors``,
-``last.safetensors``, ``predictions.csv``, ``metrics.json``, ``curves.png`` and TensorBoard events;
-``metrics.json`` comes last and says that the run is complete.
+``last.safetensors``, ``predictions.csv``, ``metrics.json``, ``curves.png`` and TensorBoard events,
+and ``epoch<k>.safetensors`` for each epoch in ``training.keep_epochs``; ``metrics.json`` comes last
+and says that the run is complete.
 """
 
 from __future__ import annotations

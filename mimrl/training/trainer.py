@@ -53,7 +53,7 @@ class Trainer:
         settings: the whole tree.
         data: the prepared splits; ``test`` is not used.
         model: on ``device``.
-        folder: where the best model and the resumable state are written.
+        folder: where the best model, kept ones and the resumable state are written.
         device: where to compute.
     """
 
@@ -105,8 +105,10 @@ class Trainer:
         tracker = Tracker(self.folder, self.epoch)
         bar = Progress(self._total_steps(), self._steps_done(), "training", shown=progress)
         try:
+            self._keep()
             while self.epoch < training.epochs and not self._out_of_patience():
                 tracker.epoch(self._run_epoch(self.epoch + 1, bar))
+                self._keep()
                 self._save_state()
         finally:
             bar.close()
@@ -244,16 +246,21 @@ class Trainer:
         improved = better(self.metric, value, self.selection.score)
         if improved or self.selection.epoch == 0:
             self.selection = Selection(epoch, value)
-            self.save_best()
+            self._save_model(checkpoint.BEST, epoch)
         else:
             self.selection.waited += 1
         for learner in self._learners().values():
             learner.schedule.end_epoch(improved)
 
-    def save_best(self) -> None:
-        """Writes the present model as the best one."""
+    def _keep(self) -> None:
+        """Writes the model of an epoch that ``keep_epochs`` names, before the state moves on."""
+        if self.epoch in self.settings.training.keep_epochs:
+            self._save_model(checkpoint.KEPT.format(self.epoch), self.epoch)
+
+    def _save_model(self, name: str, epoch: int) -> None:
+        """Writes the present model, in a form that needs no other file."""
         checkpoint.save_model(
-            self.folder / checkpoint.BEST,
+            self.folder / name,
             settings=self.settings,
             model=self.model,
             critics=self.critics,
@@ -261,7 +268,7 @@ class Trainer:
             widths=self.data.widths,
             class_names=self.data.class_names,
             num_classes=self.data.num_classes,
-            epoch=self.selection.epoch,
+            epoch=epoch,
         )
 
     def _save_state(self) -> None:
