@@ -215,7 +215,7 @@ def fit_models(
     """
     joint = torch.cat([x1, x2], dim=1)
     with torch.random.fork_rng(devices=[]):  # layers draw their start from the global generator
-        torch.manual_seed(settings.seed)
+        torch.default_generator.manual_seed(settings.seed)
         judges = [Discriminator(x.shape[1], settings.hidden, classes) for x in (x1, x2, joint)]
         kernels = [Kernel(x.shape[1]) for x in (x1, x2)]
     models = PublishedModels(

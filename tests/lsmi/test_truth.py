@@ -23,7 +23,7 @@ UNEVEN = LabelledMixture(
 )
 
 
-def grid(mixture, low=-7.0, high=8.0, count=301):
+def grid(mixture, low=-7.0, high=8.0, count=201):
     """Points of a square for every class, and the area of a cell."""
     axis = np.linspace(low, high, count)
     a, b = (part.ravel() for part in np.meshgrid(axis, axis, indexing="ij"))
@@ -48,21 +48,21 @@ def class_densities(mixture, x):
 
 def test_information_is_that_of_densities_integrated_on_a_grid():
     """One-dimensional modalities: p(x1, x2, y) on a grid gives every density and every mean."""
-    cell = (15 / 300) ** 2
+    cell = (15 / 200) ** 2
     classes = np.unique(UNEVEN.labels)
     found = {label: UNEVEN.information(points) for label, points in grid(UNEVEN)}
-    x = np.hstack([points.features["x1"] for _, points in grid(UNEVEN)][:1])
-    x = np.hstack([x, next(iter(grid(UNEVEN)))[1].features["x2"]])
+    points = next(grid(UNEVEN))[1].features
+    x = np.hstack([points["x1"], points["x2"]])
     joint = class_densities(UNEVEN, x)
-    side = joint.reshape(len(classes), 301, 301)
+    side = joint.reshape(len(classes), 201, 201)
     p_y = joint.sum(axis=1) * cell
     assert p_y == pytest.approx([0.4, 0.5, 0.1], abs=1e-6)
-    p_x1 = np.repeat(side.sum(axis=(0, 2)) * np.sqrt(cell), 301)
-    p_x2 = np.tile(side.sum(axis=(0, 1)) * np.sqrt(cell), 301)
+    p_x1 = np.repeat(side.sum(axis=(0, 2)) * np.sqrt(cell), 201)
+    p_x2 = np.tile(side.sum(axis=(0, 1)) * np.sqrt(cell), 201)
     middle = np.abs(x).max(axis=1) < 3.5  # further out the grid cuts what is integrated
     for number, label in enumerate(classes):
         known = found[label]
-        p_x1_y = np.repeat(side[number].sum(axis=1) * np.sqrt(cell), 301)
+        p_x1_y = np.repeat(side[number].sum(axis=1) * np.sqrt(cell), 201)
         i1 = np.log(p_x1_y / p_x1 / p_y[number])
         i12 = np.log(joint[number] / joint.sum(axis=0) / p_y[number])
         assert known.i1[middle] == pytest.approx(i1[middle], abs=1e-5)
