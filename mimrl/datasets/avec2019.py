@@ -22,8 +22,6 @@ from mimrl.datasets.fields import Where
 from mimrl.datasets.rowlists import (
     Rows,
     first_row,
-    folder_content,
-    folder_matches,
     is_row,
     row_splits,
 )
@@ -41,20 +39,6 @@ def matches(content: object) -> bool:
     if row is None or len(row) != len(FIELDS) or not _is_number(row[-1]):
         return False
     return all(isinstance(part, np.ndarray) and part.ndim == 2 for part in row[1:-1])
-
-
-def matches_folder(path: Path) -> bool:
-    """Whether a folder has such a file for each split.
-
-    Raises:
-        DataError: two files for one split, or a damaged one.
-    """
-    return folder_matches(path, matches)
-
-
-def read_folder(path: Path, settings: DataSettings) -> Corpus:
-    """As :func:`read`, from a folder with one file a split."""
-    return read(folder_content(path), path, settings)
 
 
 def read(content: object, path: Path, settings: DataSettings) -> Corpus:

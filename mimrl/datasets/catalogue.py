@@ -31,6 +31,7 @@ from mimrl.datasets.fields import describe
 from mimrl.datasets.inspection import shared
 from mimrl.datasets.paths import resolve_path
 from mimrl.datasets.pickles import read_pickle
+from mimrl.datasets.rowlists import folder_content, folder_sample
 from mimrl.datasets.splitting import require_splits, split_by_file, split_by_group
 from mimrl.datasets.stored import is_hdf5, opened
 from mimrl.errors import DataError
@@ -50,11 +51,7 @@ SHOWN = 12  # entries of a container that a message lists
 
 
 class PickleLayout(Protocol):
-    """A layout of pickles: recognised and read from the unpickled content.
-
-    A module may also have ``matches_folder(path)`` and ``read_folder(path, settings)``, for
-    layouts of one pickle a split.
-    """
+    """A layout of pickles: recognised and read from the unpickled content."""
 
     LAYOUT: str
 
@@ -91,6 +88,9 @@ PICKLE_LAYOUTS: Mapping[str, PickleLayout] = MappingProxyType(
         "avec2019": avec2019,
     }
 )
+FOLDER_LAYOUTS = ("words", "mimrl_sdk", "avec2019")
+"""Layouts of pickles that may also be a folder with one file a split."""
+
 PATH_LAYOUTS: Mapping[str, PathLayout] = MappingProxyType({"hdf5": hdf5, "mfn": mfn, "csd": csd})
 LAYOUTS = ("planted", *PICKLE_LAYOUTS, *PATH_LAYOUTS)
 
@@ -118,7 +118,8 @@ def open_corpus(settings: DataSettings, *, require: Sequence[str] = SPLITS) -> C
     """
     corpus = repair.repair(read_corpus(settings))
     if settings.split_file is not None:
-        corpus = split_by_file(corpus, resolve_path(settings.split_file))
+        lists = resolve_path(settings.split_file, called="data.split_file")
+        corpus = split_by_file(corpus, lists)
     elif settings.split_by_group is not None:
         corpus = split_by_group(corpus, settings.split_by_group, settings.split_seed)
     require_splits(corpus, require)
@@ -172,19 +173,12 @@ def _path_of(settings: DataSettings) -> str:
 
 def _read_path(path: Path, settings: DataSettings) -> Corpus:
     fitting = [name for name, layout in PATH_LAYOUTS.items() if layout.matches(path)]
-    folders = [
-        name
-        for name, layout in PICKLE_LAYOUTS.items()
-        if path.is_dir() and getattr(layout, "matches_folder", _never)(path)
-    ]
+    sample = folder_sample(path)
+    folders = [name for name in FOLDER_LAYOUTS if PICKLE_LAYOUTS[name].matches(sample)]
     name = _chosen([*fitting, *folders], path, _look(path), settings)
     if name in PATH_LAYOUTS:
         return PATH_LAYOUTS[name].read(path, settings)
-    return PICKLE_LAYOUTS[name].read_folder(path, settings)  # type: ignore[attr-defined]
-
-
-def _never(path: Path) -> bool:
-    return False
+    return PICKLE_LAYOUTS[name].read(folder_content(path), path, settings)
 
 
 def _read_pickle(path: Path, settings: DataSettings) -> Corpus:

@@ -81,7 +81,7 @@ def read(path: Path, settings: DataSettings) -> Corpus:
     labels = _label_path(path, settings)
     folder = path if path.is_dir() else None
     files = {
-        modality: resolve_path(name, within=folder)
+        modality: resolve_path(name, within=folder, called=f"data.feature_files.{modality}")
         for modality, name in settings.feature_files.items()
     }
     if not files and not _holds_labels(labels):
@@ -99,7 +99,8 @@ def read(path: Path, settings: DataSettings) -> Corpus:
 
 def _label_path(path: Path, settings: DataSettings) -> Path:
     if settings.label_file is not None:
-        return resolve_path(settings.label_file, within=path if path.is_dir() else None)
+        folder = path if path.is_dir() else None
+        return resolve_path(settings.label_file, within=folder, called="data.label_file")
     if path.is_file():
         return path
     candidates = [file for file in sorted(path.glob("*.csd")) if _holds_labels(file)]

@@ -23,8 +23,6 @@ from mimrl.datasets.fields import Where
 from mimrl.datasets.rowlists import (
     Rows,
     first_row,
-    folder_content,
-    folder_matches,
     is_row,
     row_splits,
 )
@@ -69,20 +67,6 @@ def matches(content: object) -> bool:
         return False
     lists = row[0]
     return isinstance(lists, (list, tuple)) and len(lists) == 3 and all(is_row(x) for x in lists)
-
-
-def matches_folder(path: Path) -> bool:
-    """Whether a folder has such a file for each split.
-
-    Raises:
-        DataError: two files for one split, or a damaged one.
-    """
-    return folder_matches(path, matches)
-
-
-def read_folder(path: Path, settings: DataSettings) -> Corpus:
-    """As :func:`read`, from a folder with one file a split."""
-    return read(folder_content(path), path, settings)
 
 
 def read(content: object, path: Path, settings: DataSettings) -> Corpus:

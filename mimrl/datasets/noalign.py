@@ -70,7 +70,8 @@ def read(content: object, path: Path, settings: DataSettings) -> Corpus:
     )
     if settings.label_file is None:
         return corpus
-    transcripts = _read_csv(resolve_path(settings.label_file), _kind(names))
+    file = resolve_path(settings.label_file, called="data.label_file")
+    transcripts = _read_csv(file, _kind(names))
     return _with_text(corpus, transcripts, settings.label_file)
 
 

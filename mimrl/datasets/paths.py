@@ -11,7 +11,9 @@ ROOT_VARIABLE = "MIMRL_DATA_ROOT"
 DEFAULT_ROOT = "data"
 
 
-def resolve_path(path: str | Path, *, within: Path | None = None) -> Path:
+def resolve_path(
+    path: str | Path, *, within: Path | None = None, called: str = "data file"
+) -> Path:
     """The file or folder meant by ``path``.
 
     Looked for as given (from the working folder), then in the folder that the environment
@@ -20,6 +22,7 @@ def resolve_path(path: str | Path, *, within: Path | None = None) -> Path:
     Args:
         path: absolute, relative, or starting with ``~``.
         within: a folder that is searched before all others.
+        called: what the message calls it: the setting that names it.
 
     Returns:
         An existing path.
@@ -37,4 +40,4 @@ def resolve_path(path: str | Path, *, within: Path | None = None) -> Path:
             return place
     tried = ", ".join(str(place) for place in places)
     hint = "" if root or given.is_absolute() else f"; {ROOT_VARIABLE} is not set"
-    raise MissingFileError(f"data file {given} does not exist; looked for {tried}{hint}")
+    raise MissingFileError(f"{called} {given} does not exist; looked for {tried}{hint}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mimrl.datasets.features import TRAIN
@@ -56,20 +56,23 @@ def row_splits(content: object, path: Path) -> dict[str, Rows]:
     return splits
 
 
-def folder_matches(folder: Path, matches: Callable[[object], bool]) -> bool:
-    """Whether a folder has a file a split, the smallest of which has the content of a layout.
+def folder_sample(folder: Path) -> object:
+    """What a layout is recognised from in a folder with one file a split: its smallest file.
+
+    Returns:
+        The content of that file; None for a folder without such files, or no folder.
 
     Raises:
         DataError: two files for one split, or the smallest is damaged.
     """
     files = split_files(folder) if folder.is_dir() else {}
     if not files:
-        return False
-    return matches(read_pickle(min(files.values(), key=lambda path: path.stat().st_size)))
+        return None
+    return read_pickle(min(files.values(), key=lambda path: path.stat().st_size))
 
 
 def folder_content(folder: Path) -> dict[str, object]:
-    """The content of the file of each split.
+    """The content of the file of each split, as if one file held them all.
 
     Raises:
         MissingFileError: the folder has no file whose name ends in that of a split.

@@ -30,8 +30,6 @@ from mimrl.datasets.paths import resolve_path
 from mimrl.datasets.rowlists import (
     Rows,
     first_row,
-    folder_content,
-    folder_matches,
     is_row,
     row_splits,
 )
@@ -68,20 +66,6 @@ def matches(content: object) -> bool:
         and all(np.ndim(part) == 2 for part in features[1:3] if isinstance(part, np.ndarray))
         and is_row(features[0 if len(features) == MAG else 3])
     )
-
-
-def matches_folder(path: Path) -> bool:
-    """Whether a folder has such a file for each split.
-
-    Raises:
-        DataError: two files for one split, or a damaged one.
-    """
-    return folder_matches(path, matches)
-
-
-def read_folder(path: Path, settings: DataSettings) -> Corpus:
-    """As :func:`read`, from a folder with one file a split."""
-    return read(folder_content(path), path, settings)
 
 
 def read(content: object, path: Path, settings: DataSettings) -> Corpus:
@@ -180,7 +164,7 @@ def _table(
             f"data.embeddings has no effect: {path} has text features already; remove it"
         )
     wanted = {word for row in rows for word in row.words}
-    return load_embeddings(resolve_path(settings.embeddings), wanted)
+    return load_embeddings(resolve_path(settings.embeddings, called="data.embeddings"), wanted)
 
 
 def _split(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mimrl.datasets import avec2019, mimrl_sdk, mmsa, multibench, noalign, words
+from mimrl.datasets.catalogue import read_corpus
 from mimrl.errors import ConfigError, DataError
 from mimrl.settings.data import DataSettings
 
@@ -68,9 +69,8 @@ def test_forms_of_the_label(label: object) -> None:
 def test_one_file_a_split(tmp_path: Path) -> None:
     for name in ("train", "valid", "test"):
         (tmp_path / f"avec2019_{name}.pkl").write_bytes(pickle.dumps(ROWS))
-    assert avec2019.matches_folder(tmp_path)
-    assert not mimrl_sdk.matches_folder(tmp_path)
-    corpus = avec2019.read_folder(tmp_path, DataSettings(path="x"))
+    corpus = read_corpus(DataSettings(path=str(tmp_path)))
+    assert corpus.layout == "avec2019"
     assert list(corpus.splits) == ["train", "valid", "test"]
 
 

@@ -107,6 +107,17 @@ def test_no_valid_split_is_one_message_unless_splits_are_not_needed(tmp_path):
         open_corpus(settings(path, split_by_group=(0.5, 0.25, 0.25)))
 
 
+@pytest.mark.parametrize("key", ["split_file", "label_file", "embeddings"])
+def test_a_missing_file_is_named_with_its_key(tmp_path, monkeypatch, key):
+    monkeypatch.chdir(tmp_path)
+    table = {"audio": np.ones((2, 3, 1)), "labels": np.ones(2), "id": [["a_1", ""], ["a_2", ""]]}
+    rows = [((["so"], np.ones((1, 2)), np.ones((1, 2))), np.ones((1, 1)), "a[0]")]
+    content = rows if key == "embeddings" else {"train": table}
+    path = write(tmp_path / "train.pkl", content)
+    with pytest.raises(MissingFileError, match=rf"^data\.{key} gone\.x does not exist; looked for"):
+        open_corpus(settings(path, **{key: "gone.x"}), require=())
+
+
 def test_unknown_content_is_described(tmp_path):
     path = write(tmp_path / "a.pkl", {"weights": np.zeros((2, 3)), "notes": {"by": "me"}})
     with pytest.raises(DataError) as caught:

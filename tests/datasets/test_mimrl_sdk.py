@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mimrl.datasets import avec2019, mimrl_sdk, mmsa, multibench, noalign, words
+from mimrl.datasets.catalogue import read_corpus
 from mimrl.errors import ConfigError, DataError
 from mimrl.settings.data import DataSettings
 
@@ -107,10 +108,8 @@ def test_words_as_strings() -> None:
 def test_one_file_a_split(tmp_path: Path) -> None:
     for name, rows in {"train": ROWS, "dev": ROWS[:1], "test": ROWS[1:]}.items():
         (tmp_path / f"mosi_{name}.pkl").write_bytes(pickle.dumps(rows))
-    assert mimrl_sdk.matches_folder(tmp_path)
-    assert not words.matches_folder(tmp_path)
-    assert not avec2019.matches_folder(tmp_path)
-    corpus = mimrl_sdk.read_folder(tmp_path, DataSettings(path="x"))
+    corpus = read_corpus(DataSettings(path=str(tmp_path)))
+    assert corpus.layout == "mimrl_sdk"
     assert {k: len(v) for k, v in corpus.splits.items()} == {"train": 2, "valid": 1, "test": 1}
 
 

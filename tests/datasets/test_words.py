@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from mimrl.datasets import avec2019, mimrl_sdk, mmsa, multibench, noalign, words
+from mimrl.datasets.catalogue import read_corpus
 from mimrl.datasets.embeddings import load_embeddings
 from mimrl.datasets.pickles import read_pickle
+from mimrl.datasets.rowlists import folder_content, folder_sample
 from mimrl.errors import ConfigError, DataError, MissingFileError
 from mimrl.settings.data import DataSettings
 
@@ -104,22 +106,21 @@ def test_splits_of_a_dict_and_of_a_folder(tmp_path: Path) -> None:
     for name, rows in content.items():
         (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(rows))
     (tmp_path / "glove.npz").write_bytes(b"")
-    assert words.matches_folder(tmp_path)
-    assert not mimrl_sdk.matches_folder(tmp_path)
-    found = words.read_folder(tmp_path, SETTINGS)
+    found = read_corpus(DataSettings(path=str(tmp_path)))
+    assert found.layout == "words"
     assert {k: v.ids for k, v in found.splits.items()} == {
         k: v.ids for k, v in corpus.splits.items()
     }
 
 
 def test_folders_that_do_not_fit(tmp_path: Path) -> None:
-    assert not words.matches_folder(tmp_path)
+    assert folder_sample(tmp_path) is None
     with pytest.raises(MissingFileError, match=r"train\.pkl"):
-        words.read_folder(tmp_path, SETTINGS)
+        folder_content(tmp_path)
     for name in ("dev", "valid"):
         (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(MADE["misa"]))
     with pytest.raises(DataError, match=r"dev\.pkl and valid\.pkl for 'valid'"):
-        words.read_folder(tmp_path, SETTINGS)
+        read_corpus(DataSettings(path=str(tmp_path)))
 
 
 def test_a_file_whose_name_tells_no_split_is_train() -> None:
@@ -242,4 +243,4 @@ def test_real_validation_split(data_root: Path) -> None:
     assert split.raw_text is not None
     assert split.raw_text[0].startswith("uh i really enjoyed")
     assert len(set(split.groups or ())) == 10
-    assert list(words.read_folder(path.parent, SETTINGS).splits) == ["valid"]
+    assert list(read_corpus(DataSettings(path=str(path.parent))).splits) == ["valid"]
