@@ -32,6 +32,8 @@ class SequenceReport:
         non_finite: number of values by kind: NaN, +inf, -inf.
         all_zero: sequences that have steps, and nothing but zeros in them.
         empty: sequences without steps: the sample lacks the modality.
+        range: smallest and largest finite value; None where there is none.
+        mean_absolute: mean size of the finite values; None where there is none.
     """
 
     width: int
@@ -41,6 +43,8 @@ class SequenceReport:
     non_finite: Mapping[str, int]
     all_zero: int
     empty: int
+    range: tuple[float, float] | None
+    mean_absolute: float | None
 
 
 @dataclass(frozen=True)
@@ -158,9 +162,10 @@ def _split(split: Split) -> SplitReport:
 
 
 def _sequences(ragged: Ragged) -> SequenceReport:
-    non_finite, all_zero = NonFinite(), 0
+    non_finite, all_zero, sizes = NonFinite(), 0, _Sizes()
     for rows, values in sequence_blocks(ragged):
         non_finite += count(values)
+        sizes.add(values)
         filled = np.any(values != 0, axis=tuple(range(1, values.ndim)))
         offsets = ragged.offsets[rows.start : rows.stop + 1] - ragged.offsets[rows.start]
         sums = np.concatenate([[0], np.cumsum(filled)])
@@ -175,7 +180,25 @@ def _sequences(ragged: Ragged) -> SequenceReport:
         non_finite=non_finite.by_kind(),
         all_zero=all_zero,
         empty=int(np.sum(ragged.lengths == 0)),
+        range=(sizes.smallest, sizes.largest) if sizes.count else None,
+        mean_absolute=sizes.total / sizes.count if sizes.count else None,
     )
+
+
+class _Sizes:
+    """Range and mean size of finite values, added in blocks."""
+
+    def __init__(self) -> None:
+        self.smallest, self.largest = np.inf, -np.inf
+        self.total, self.count = 0.0, 0
+
+    def add(self, values: npt.NDArray[np.generic]) -> None:
+        finite = values[np.isfinite(values)].astype(np.float64)
+        if len(finite):
+            self.smallest = min(self.smallest, float(finite.min()))
+            self.largest = max(self.largest, float(finite.max()))
+        self.total += float(np.abs(finite).sum())
+        self.count += len(finite)
 
 
 def _labels(columns: Mapping[str, npt.NDArray[np.float32]]) -> LabelReport:
@@ -227,7 +250,7 @@ def _split_table(inspection: Inspection) -> str:
 
 
 def _sequence_table(inspection: Inspection) -> str:
-    kinds = ("NaN", "+inf", "-inf", "all-zero", "missing")
+    kinds = ("NaN", "+inf", "-inf", "all-zero", "missing", "min", "max", "mean|x|")
     rows: list[Sequence[str]] = [
         ("modality", "split", "width", "shortest", "median", "longest", *kinds)
     ]
@@ -239,7 +262,9 @@ def _sequence_table(inspection: Inspection) -> str:
                 lengths = [f"{n:g}" for n in (report.shortest, report.median, report.longest)]
                 lengths = lengths if report.longest else ["-"] * 3
                 counts = map(str, (*report.non_finite.values(), report.all_zero, report.empty))
-                rows.append((modality, name, str(report.width), *lengths, *counts))
+                sizes = (*(report.range or (None, None)), report.mean_absolute)
+                shown = ("-" if value is None else f"{value:.4g}" for value in sizes)
+                rows.append((modality, name, str(report.width), *lengths, *counts, *shown))
     return _table(rows) if len(rows) > 1 else "no feature sequences"
 
 

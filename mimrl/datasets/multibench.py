@@ -9,8 +9,8 @@ Note:
     modalities were padded independently, where that drops most of the audio, and drops clips
     without a known word. Here word-aligned files (:func:`~mimrl.datasets.padding.word_aligned`) are
     cut at the first row in which any modality is non-zero, which is the text's unless the first
-    word has no vector; in other files each modality is cut by itself, and a clip without text is
-    kept with an empty sequence.
+    word has no vector; in other files each modality is cut by itself. A clip without text is kept:
+    with zeros in word-aligned files, with an empty sequence in others.
 """
 
 from __future__ import annotations

@@ -88,20 +88,18 @@ def strip(arrays: Mapping[str, FloatArray], *, together: bool) -> dict[str, Ragg
     Args:
         arrays: modality -> ``(N, T_m, d_m)``.
         together: cut all modalities of a sample from the first to the last row in which any of
-            them is not zero, so that step ``t`` stays the same word in each; a modality that is
-            zero throughout becomes empty. Otherwise each is cut by itself.
+            them is not zero, so that step ``t`` stays the same word in each. A modality that is
+            zero throughout has as many steps as the others; ``data.drop_all_zero`` decides later
+            whether it counts as missing. Otherwise each is cut by itself, and one that is zero
+            throughout becomes empty: nothing tells how long it was.
     """
     own = {name: spans(values) for name, values in arrays.items()}
     if not together:
         return {name: take(values, own[name]) for name, values in arrays.items()}
-    steps = next(iter(arrays.values())).shape[1]
-    filled = {name: rows.stop > rows.start for name, rows in own.items()}
-    starts = [np.where(filled[name], rows.start, steps) for name, rows in own.items()]
-    start, stop = np.min(starts, axis=0), np.max([rows.stop for rows in own.values()], axis=0)
-    return {
-        name: take(values, Spans(np.where(filled[name], start, 0), np.where(filled[name], stop, 0)))
-        for name, values in arrays.items()
-    }
+    stop = np.max([rows.stop for rows in own.values()], axis=0)
+    starts = [np.where(rows.stop > rows.start, rows.start, stop) for rows in own.values()]
+    common = Spans(np.min(starts, axis=0), stop)
+    return {name: take(values, common) for name, values in arrays.items()}
 
 
 def cut(values: FloatArray, lengths: IntArray) -> tuple[Ragged, int]:

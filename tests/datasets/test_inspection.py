@@ -43,11 +43,27 @@ def test_counts(corpus, monkeypatch, block):
     assert (audio.width, audio.shortest, audio.median, audio.longest) == (2, 2, 2, 3)
     assert audio.non_finite == {"NaN": 2, "+inf": 1, "-inf": 1}
     assert (audio.all_zero, audio.empty) == (1, 1)
+    assert audio.range == (0, 1), "of the finite values: eight zeros but for two ones"
+    assert audio.mean_absolute == pytest.approx(2 / 10)
     audio = test.sequences["audio"]
     assert (audio.shortest, audio.median, audio.longest, audio.empty) == (0, 0, 0, 2)
+    assert (audio.range, audio.mean_absolute) == (None, None)
     assert report.shared_ids == {"train, test": 1}
     assert report.shared_groups == {"train, test": 1}
     assert report.reading == {"text: cut": 4}
+
+
+@pytest.mark.parametrize("block", [1, 1000])
+def test_range_and_size_of_values(monkeypatch, block):
+    monkeypatch.setattr(rows, "BLOCK_VALUES", block)
+    audio = Ragged.from_list([np.array([[-3.0], [0.0]]), np.array([[1.5], [np.inf], [np.nan]])])
+    tokens = Ragged.from_list([np.array([101, 7]), np.array([102])])
+    split = Split(("a", "b"), {"audio": audio}, np.zeros((2, 1), np.float32), token_ids=tokens)
+    report = inspect(Corpus("csd", "x", {"train": split}))
+    found = report.splits["train"].sequences
+    assert (found["audio"].range, found["audio"].mean_absolute) == ((-3, 1.5), 1.5)
+    assert (found["token_ids"].range, found["token_ids"].mean_absolute) == ((7, 102), 70)
+    assert "-3  1.5      1.5" in as_text(report)
 
 
 def test_labels_by_value(corpus):
@@ -98,7 +114,7 @@ def test_json_and_text_tell_the_same(corpus):
         assert part in text
     assert "ids in both train, test: 1" in text
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
-    assert lines["audio"] == ["audio", "test", "2", "-", "-", "-", "0", "0", "0", "0", "2"]
+    assert " ".join(lines["audio"]) == "audio test 2 - - - 0 0 0 0 2 - - -"
 
 
 def test_shared_names_by_pair():

@@ -141,7 +141,7 @@ def test_aligned_files_are_cut_at_the_same_words() -> None:
     split = mmsa.read({"train": aligned}, PATH, SETTINGS).splits["train"]
     assert split.sequences["text"].lengths.tolist() == [4, 5, 3]
     assert split.sequences["audio"].lengths.tolist() == [4, 5, 3]
-    assert split.sequences["video"].lengths.tolist() == [4, 0, 3]
+    assert split.sequences["video"].lengths.tolist() == [4, 5, 3]
     assert (split.sequences["audio"][0][0] == 0).all()
 
 

@@ -12,7 +12,9 @@ from mimrl.datasets import avec2019, mimrl_sdk, mmsa, multibench, noalign, words
 from mimrl.datasets.features import SPLITS, Split
 from mimrl.datasets.padding import word_aligned
 from mimrl.datasets.pickles import read_pickle
+from mimrl.datasets.prepare import prepare
 from mimrl.errors import DataError
+from mimrl.settings import load
 from mimrl.settings.data import DataSettings
 
 PATH = Path("humor.pkl")
@@ -71,12 +73,34 @@ def test_aligned_modalities_stay_aligned() -> None:
 
 
 def test_clip_without_known_words_is_kept() -> None:
+    """Where words are aligned it has steps, all zero; else nothing tells how many."""
     text = front(3, (4, 6, 2))
     text[2] = 0
     split = train(text=text)
-    assert split.sequences["text"].lengths.tolist() == [4, 6, 0]
+    assert split.sequences["text"].lengths.tolist() == [4, 6, 2]
+    assert not split.sequences["text"][2].any()
     assert split.sequences["audio"].lengths.tolist() == [4, 6, 2]
-    assert len(split) == 3
+    apart = train(text=text, audio=front(2, (5, 3, 6)), vision=front(4, (1, 2, 3)))
+    assert apart.sequences["text"].lengths.tolist() == [4, 6, 0]
+
+
+def test_a_clip_with_nothing_in_it_is_kept_without_steps() -> None:
+    arrays = {key: front(w, (4, 6, 2)) for key, w in (("text", 3), ("audio", 2), ("vision", 4))}
+    for values in arrays.values():
+        values[1] = 0
+    split = train(**arrays)
+    assert [s.lengths.tolist() for s in split.sequences.values()] == [[4, 0, 2]] * 3
+
+
+@pytest.mark.parametrize(("dropped", "steps"), [(True, 0), (False, 2)])
+def test_drop_all_zero_decides_about_a_clip_without_known_words(dropped: bool, steps: int) -> None:
+    text = front(3, (4, 6, 2))
+    text[2] = 0
+    content = {name: table(text=text) for name in SPLITS}
+    drop = f"data.drop_all_zero={str(dropped).lower()}"
+    chosen = load(None, ["data.path=humor.pkl", "model.encoders.text=gru", drop])
+    prepared = prepare(multibench.read(content, PATH, chosen.data), chosen)
+    assert prepared.splits["train"].inputs["text"].lengths.tolist() == [4, 6, steps]
 
 
 def test_independent_padding_is_removed_from_each() -> None:
