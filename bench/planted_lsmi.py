@@ -22,7 +22,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lsmi.decomposition import Decomposition, PointwiseInformation, decompose_pointwise
+from lsmi.decomposition import (
+    PointwiseDecomposition,
+    PointwiseInformation,
+    decompose_pointwise,
+)
 from lsmi.features import checkpoint_features
 from lsmi.pipeline import analyse
 from lsmi.settings import AnalysisSettings
@@ -95,7 +99,7 @@ def settings_for(interaction: str, seed: int, output: Path, *, small: bool) -> S
     )
 
 
-def exact(settings: Settings, pair: tuple[str, str]) -> Decomposition:
+def exact(settings: Settings, pair: tuple[str, str]) -> PointwiseDecomposition:
     """The test split's decomposition from the exact latent densities."""
     known = truth(settings.data.planted, settings.task).pair("test", *pair)
     return decompose_pointwise(
@@ -111,10 +115,11 @@ def measure(interaction: str, seed: int, *, small: bool = False) -> Row:
         started = time.perf_counter()
         result = train(settings, progress=False)
         trained = time.perf_counter()
-        features = checkpoint_features(result.folder, modalities=pair)
-        analysis = analyse(features.splits, AnalysisSettings(seed=seed))
+        features = checkpoint_features(result.folder, features=pair)
+        plain = AnalysisSettings(seed=seed, shuffles=0, measures=False)
+        reading = analyse(features.splits, [pair], plain).pairs[pair]
         done = time.perf_counter()
-    found = analysis.splits["test"].decomposition
+    found = reading.splits["test"].decomposition
     known = exact(settings, pair)
     return Row(
         interaction=interaction,
@@ -126,7 +131,7 @@ def measure(interaction: str, seed: int, *, small: bool = False) -> Row:
         adjusted=asdict(found.adjusted.totals),
         exact_raw=asdict(known.raw.totals),
         exact_adjusted=asdict(known.adjusted.totals),
-        components=analysis.components[0],
+        components=reading.components[0],
         train_seconds=trained - started,
         reading_seconds=done - trained,
     )

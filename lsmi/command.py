@@ -1,4 +1,4 @@
-"""The command line of the reading: ``evaluate_lsmi.py`` and ``mimrl-lsmi``."""
+"""The command line of the analysis: ``evaluate_lsmi.py`` and ``mimrl-lsmi``."""
 
 from __future__ import annotations
 
@@ -6,23 +6,34 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from lsmi.features import LABEL_RULES, CheckpointFeatures, checkpoint_features
+from lsmi.features import LABEL_RULES, CheckpointFeatures
 from lsmi.pipeline import analyse
-from lsmi.report import save, summary_table
-from lsmi.settings import AnalysisSettings
-from mimrl.command import plain_warnings
-from mimrl.errors import ConfigError, MimrlError
+from lsmi.preprocessing import SCALINGS
+from lsmi.report import comparison_table, save, save_comparison, summary_table
+from lsmi.results import Analysis, Pair
+from lsmi.settings import CHOICES, AnalysisSettings
+from lsmi.sources import Request, read_source
+from mimrl.command import guarded
+from mimrl.errors import ConfigError
 
-USAGE_ERROR = 2
-INTERRUPTED = 130
+REPORT_SUFFIXES = (".csv", ".json", ".png", ".html")
+EXAMPLES = """\
+examples:
+  python evaluate_lsmi.py --ckpt_path runs/demo/seed0/best.safetensors
+  python evaluate_lsmi.py --ckpt_path runs/mosi/seed0 --labels seven --save_path out/mosi_seven
+  python evaluate_lsmi.py --ckpt_path runs/mosi/seed0 --modalities text fused
+  python evaluate_lsmi.py --ckpt_path epoch0.safetensors epoch1.safetensors best.safetensors
+  python evaluate_lsmi.py --ckpt_path best_valid_model.pth.tar --dataset mosi
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Reads a checkpoint's features, prints the summary, writes the report.
+    """Reads features from checkpoints, prints the summary, writes the report.
 
     Args:
         argv: arguments without the program's name; None: those of the process.
@@ -30,90 +41,146 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, 2 after one message on standard error, or 130 when interrupted.
     """
-    arguments = _parser().parse_args(argv)
-    try:
-        with plain_warnings():
-            _run(arguments)
-    except (MimrlError, OSError) as error:  # OSError: a full disk, a folder without permission
-        sys.stderr.write(f"error: {error}\n")
-        return USAGE_ERROR
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
-    return 0
+    arguments = parser().parse_args(argv)
+    return guarded(lambda: _run(arguments), "interrupted; nothing was written")
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    settings = AnalysisSettings(
-        prior=arguments.prior,
-        scaling=arguments.scaling,
-        components=arguments.components,
-        folds=arguments.folds,
-        discriminator_epochs=arguments.discriminator_epochs,
-        entropy_epochs=arguments.entropy_epochs,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        device=_device(arguments.device),
+    settings = _settings(arguments)
+    request = _request(arguments, settings)
+    pairs: list[Pair] | None = None
+    if arguments.modalities is not None:
+        pairs = [tuple(arguments.modalities)]
+    many = len(arguments.ckpt_path) > 1
+    names = _names(arguments.ckpt_path)
+    # everything is read before anything is computed: a wrong name costs no waiting
+    sources = {
+        name: read_source(path, request)
+        for name, path in zip(names, arguments.ckpt_path, strict=True)
+    }
+    analyses: dict[str, Analysis] = {}
+    for name, found in sources.items():
+        with _Bars(f"{name}: " if many else "") as bars:
+            analyses[name] = analyse(found.splits, pairs, settings, bars.stage)
+    written: list[Path] = []
+    stem = _stem(arguments.save_path, next(iter(sources.values())), many)
+    for name, found in sources.items():
+        own = stem.with_name(f"{stem.name}_{name}") if many else stem
+        written += save(analyses[name], own, _origin(found, arguments))
+        sys.stdout.write((f"{name}\n" if many else "") + summary_table(analyses[name]) + "\n\n")
+        sys.stdout.writelines(f"assumed: {text}\n" for text in found.assumed)
+    if many:
+        written += save_comparison(analyses, stem)
+        sys.stdout.write(comparison_table(analyses) + "\n\n")
+    sys.stdout.write(f"labels: {next(iter(sources.values())).label_rule}\n")
+    sys.stdout.write("written: " + ", ".join(map(str, written)) + "\n")
+
+
+def _settings(arguments: argparse.Namespace) -> AnalysisSettings:
+    given = {name: getattr(arguments, name) for name in NUMBERS | TEXTS}
+    return AnalysisSettings(
+        **given, measures=not arguments.no_measures, device=_device(arguments.device)
     )
-    found = checkpoint_features(
-        arguments.ckpt_path,
-        modalities=arguments.modalities,
+
+
+def _request(arguments: argparse.Namespace, settings: AnalysisSettings) -> Request:
+    features = arguments.features
+    if arguments.modalities is not None:
+        if features is not None:
+            raise ConfigError("--modalities names one pair, --features any list; use one of them")
+        features = arguments.modalities
+    return Request(
+        features=features,
         dataset=arguments.dataset,
         data=arguments.data,
         config_path=arguments.config_path,
+        original=arguments.original,
         batch_size=arguments.batch_size,
         device=settings.device,
         labels=arguments.labels,
     )
-    with _Bars() as bars:
-        analysis = analyse(found.splits, settings, bars.stage)
-    origin = {
+
+
+def _origin(found: CheckpointFeatures, arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
         "checkpoint": str(found.checkpoint),
         "dataset": arguments.dataset,
         "data": found.source,
         "label_rule": found.label_rule,
         "class_names": list(found.class_names),
+        "assumed": list(found.assumed),
     }
-    paths = save(analysis, _stem(arguments.save_path, found), found.modalities, origin)
-    sys.stdout.write(summary_table(analysis, found.modalities) + "\n")
-    sys.stdout.write(f"labels: {found.label_rule}\n")
-    sys.stdout.write("written: " + ", ".join(map(str, paths)) + "\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+# option -> (type, help); the names are fields of AnalysisSettings
+NUMBERS: dict[str, tuple[type, str]] = {
+    "components": (int, "number of components of scalings by PCA; chosen if not given"),
+    "max_components": (int, "the most components that may be chosen"),
+    "folds": (int, "cross-fitting folds of train"),
+    "repeats": (int, "cross-fittings with other folds and starts, which are averaged"),
+    "shuffles": (int, "analyses with shuffled labels, for the control; 0: none"),
+    "bootstrap": (int, "draws of samples (whole groups) for the intervals; 0: none"),
+    "level": (float, "coverage of the intervals"),
+    "discriminator_epochs": (int, "epochs of the classifiers p(y|x), at most"),
+    "entropy_epochs": (int, "epochs of the density networks p(x), at most"),
+    "hidden": (int, "width of a classifier's two hidden layers"),
+    "batch_size": (int, "samples a step"),
+    "seed": (int, "seed of folds, weights, batches, shuffles and draws"),
+}
+TEXTS: dict[str, str] = {
+    "method": "crossfit: every sample is read by models that did not see it; published: the "
+    "published procedure, for comparison",
+    "prior": "class prior p(y): training frequencies, or 1 / C as published; default: data with "
+    "crossfit, uniform with published",
+    "scaling": "; ".join(f"{name}: {text}" for name, text in SCALINGS.items())
+    + "; default: whiten with crossfit, standard with published",
+    "density": "family of the density models; auto: the likeliest of all on held-out rows, em: of "
+    "classes and mixture only, which is faster",
+    "given": "h(x|y) as difference h(x) - i(x;y), or direct from class-conditional densities",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """All options, with their defaults in the help."""
+    made = argparse.ArgumentParser(
         prog="evaluate_lsmi.py",
-        description="Redundant, unique and synergistic information of two modalities' features "
-        "about the label, sample by sample (LSMI), for a trained model.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Redundant, unique and synergistic information of pairs of features about the "
+        "label, sample by sample (LSMI), for trained models.",
+        epilog=EXAMPLES,
+        formatter_class=_Help,
     )
-    add, default = parser.add_argument, AnalysisSettings()
-    add("--ckpt_path", required=True, help="checkpoint, or the run folder that holds it")
-    add("--dataset", help="name in --config_path of the data, where the checkpoint's are not found")
-    add("--data", help="data file that takes the place of the checkpoint's")
-    add("--config_path", default="./configs", help="folder of the experiments' settings")
-    add("--modalities", nargs=2, metavar=("FIRST", "SECOND"),
-        help="the pair, 'fused' allowed; the checkpoint's first two if not given")  # fmt: skip
+    add, default = made.add_argument, AnalysisSettings()
+    add("--ckpt_path", required=True, nargs="+", metavar="PATH",
+        help="checkpoint, or the run folder that holds it; several give a comparison besides. "
+        "Also best_valid_model.pth.tar or features_val.pkl of the original MIMRL code, and .pt or "
+        ".npz files of features")  # fmt: skip
+    add("--dataset", metavar="NAME",
+        help="name in --config_path of the data, where the checkpoint's are not found")  # fmt: skip
+    add("--data", metavar="FILE", help="data file that takes the place of the checkpoint's")
+    add("--config_path", metavar="DIR", default="./configs", help="folder of the settings")
+    add("--original", metavar="FILE",
+        help="YAML file: what an original checkpoint's weights do not tell")  # fmt: skip
+    add("--features", nargs="+", metavar="NAME",
+        help="features whose pairs are analysed: modalities, 'fused', names of the model's "
+        "modules; all modalities and fused if not given")  # fmt: skip
+    add("--modalities", nargs=2, metavar=("FIRST", "SECOND"), help="one pair only")
     add("--labels", choices=list(LABEL_RULES), default="auto",
         help="; ".join(f"{name}: {text}" for name, text in LABEL_RULES.items()))  # fmt: skip
-    add(
-        "--save_path", help="stem of OUT.csv, OUT.json, OUT.png; beside the checkpoint if not given"
-    )
-    add("--batch_size", type=int, default=default.batch_size, help="samples a step")
+    add("--save_path", metavar="STEM",
+        help="stem of OUT.html, OUT.csv, OUT.json, OUT*.png; beside the checkpoint if not "
+        "given")  # fmt: skip
     add("--device", choices=["auto", "cpu", "cuda"], default="cpu", help="where to compute")
-    add("--discriminator_epochs", type=int, default=default.discriminator_epochs,
-        help="epochs of the classifiers p(y|x), at most")  # fmt: skip
-    add("--entropy_epochs", type=int, default=default.entropy_epochs,
-        help="epochs of the density models p(x), at most")  # fmt: skip
-    add("--prior", choices=["data", "uniform"], default=default.prior,
-        help="class prior p(y): training frequencies, or 1 / C as published")  # fmt: skip
-    add("--scaling", choices=["whiten", "none"], default=default.scaling,
-        help="PCA whitening of both to one number of components, or none")  # fmt: skip
-    add("--components", type=int,
-        help="that number; chosen by held-out likelihood if not given")  # fmt: skip
-    add("--folds", type=int, default=default.folds, help="cross-fitting folds of train")
-    add("--seed", type=int, default=default.seed, help="seed of folds, weights and batches")
-    return parser
+    for name, (kind, text) in NUMBERS.items():
+        add(f"--{name}", type=kind, default=getattr(default, name), metavar="N", help=text)
+    for name, text in TEXTS.items():
+        known = [choice for choice in CHOICES[name] if choice is not None]
+        add(f"--{name}", choices=known, default=getattr(default, name), help=text)
+    add("--no_measures", action="store_true", help="no other decompositions for comparison")
+    return made
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults in the help of options, line breaks as they are in the examples."""
 
 
 def _device(name: str) -> str:
@@ -124,17 +191,30 @@ def _device(name: str) -> str:
     return name
 
 
-def _stem(given: str | None, found: CheckpointFeatures) -> Path:
+def _names(paths: Sequence[str]) -> list[str]:
+    """Short names of checkpoints: the file's, with as many folders as tell them apart."""
+    parts = [Path(path).with_suffix("").parts for path in paths]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["_".join(part[-depth:]).replace("/", "") for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise ConfigError(f"--ckpt_path names a file twice: {' '.join(paths)}")
+
+
+def _stem(given: str | None, first: CheckpointFeatures, many: bool) -> Path:
     if given is None:
-        return found.checkpoint.with_name("lsmi_" + "_".join(found.modalities))
+        if first.checkpoint.is_dir():
+            return first.checkpoint / "lsmi"
+        return first.checkpoint.with_name("lsmi_comparison" if many else "lsmi")
     path = Path(given)
-    return path.with_suffix("") if path.suffix in (".csv", ".json", ".png") else path
+    return path.with_suffix("") if path.suffix in REPORT_SUFFIXES else path
 
 
 class _Bars:
     """One progress bar a stage; none where there is no terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: str) -> None:
+        self._before = before
         self._bar: tqdm | None = None
 
     def __enter__(self) -> _Bars:
@@ -145,7 +225,7 @@ class _Bars:
 
     def stage(self, name: str, total: int) -> Callable[[int], object]:
         self._close()
-        self._bar = tqdm(total=total, desc=name, disable=None, leave=False)
+        self._bar = tqdm(total=total, desc=self._before + name, disable=None, leave=False)
         return self._bar.update
 
     def _close(self) -> None:

@@ -18,7 +18,7 @@ Totals(r=0.0, u1=0.0, u2=0.0, s=0.693)
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,18 @@ class PointwiseInformation:
     def __len__(self) -> int:
         return len(self.i1)
 
+    def rows(self, rows: npt.NDArray[np.int64]) -> PointwiseInformation:
+        """Some of the samples."""
+        columns = {item.name: getattr(self, item.name) for item in fields(self)}
+        return PointwiseInformation(
+            **{name: None if value is None else value[rows] for name, value in columns.items()}
+        )
+
+    def offset(self, nats: float) -> PointwiseInformation:
+        """The same with the first features in other units: ``nats`` more in ``h1``, given y too."""
+        given = None if self.h1_given is None else self.h1_given + nats
+        return replace(self, h1=self.h1 + nats, h1_given=given)
+
 
 @dataclass(frozen=True)
 class Totals:
@@ -114,8 +126,6 @@ class Atoms:
     def shifted(self, shift: float) -> Atoms:
         """``r + a, u1 - a, u2 - a, s + a``: keeps ``r + u1``, ``r + u2`` and the sum of all."""
         return Atoms(self.r + shift, self.u1 - shift, self.u2 - shift, self.s + shift)
-
-
 
 
 def published_shift(totals: Totals) -> float:

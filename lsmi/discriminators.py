@@ -1,9 +1,9 @@
-"""Classifiers p(y|x), many at a time, and their log probabilities along the training.
+"""Classifiers p(y|x), many at a time, and their held-out log probabilities along the training.
 
-The classifiers of all folds and starts are of one shape and are trained side by side in batched
-matrix products. What comes out is not a fitted model but its *path*: the logits of all samples at
-a number of moments of the training. Early stopping is then a choice among the moments
-(:mod:`lsmi.calibration`), which each reading makes on its own calibration rows.
+The classifiers of all folds, repeats and shuffled labels are of one shape and are trained side by
+side in batched matrix products. What comes out is not a fitted model but its *path*: the log
+probabilities of the rows held out from it, at a number of moments of the training. Early stopping
+is then a choice among the moments (:mod:`lsmi.calibration`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,23 @@ from mimrl.errors import NonFiniteError
 
 Rows = npt.NDArray[np.int64]
 MOMENTS = 25  # moments of a training that are kept, at most
+PATIENCE = 6  # moments without a better held-out likelihood of any job that end the training
 Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One classifier: fitted on some rows, read on others.
+
+    Attributes:
+        fit: its training rows.
+        held: rows that it is evaluated on.
+        labels: ``(N,)`` classes of all rows; only those of ``fit`` are used.
+    """
+
+    fit: Rows
+    held: Rows
+    labels: Rows
 
 
 @dataclass(frozen=True)
@@ -45,31 +61,31 @@ class ClassifierSettings:
     batch_size: int = 64
     rate: float = 2e-3
     weight_decay: float = 1e-2
-    members: int = 2
+    members: int = 1
     seed: int = 0
     device: str = "cpu"
 
 
 def classifier_paths(
     x: npt.NDArray[np.float64],
-    labels: Rows,
     classes: int,
-    fits: Sequence[Rows],
+    jobs: Sequence[Job],
     settings: ClassifierSettings,
     progress: Progress = lambda epochs: None,
-) -> npt.NDArray[np.float32]:
-    """Log probabilities of all rows at moments of the training of each fit.
+) -> list[npt.NDArray[np.float32]]:
+    """Log probabilities of each job's held-out rows at moments of its training.
 
     Args:
         x: ``(N, D)`` finite inputs, roughly of unit scale.
-        labels: ``(N,)`` in ``0 .. classes - 1``; only those of the rows in ``fits`` are used.
-        classes: ``C``.
-        fits: training rows of each fit.
+        classes: ``C``; labels are in ``0 .. C - 1``.
+        jobs: what is fitted and read.
         settings: form and training.
         progress: called with the number of epochs just done.
 
     Returns:
-        ``(S, F, N, C)`` for ``S`` moments and ``F`` fits; normalised over classes.
+        For each job ``(S, len(held), C)`` for ``S`` moments; normalised over classes. The training
+        ends early when no job has become better on its held-out rows for :data:`PATIENCE`
+        moments; which moment is read is another's choice, on other rows.
 
     Raises:
         NonFiniteError: a loss became NaN or infinite.
@@ -77,20 +93,23 @@ def classifier_paths(
     device = torch.device(settings.device)
     generator = torch.Generator().manual_seed(settings.seed)
     inputs = torch.as_tensor(x, dtype=torch.float32, device=device)
-    targets = torch.as_tensor(labels, device=device)
-    jobs = [torch.as_tensor(rows) for rows in fits for _ in range(settings.members)]
-    stack = _Stack((x.shape[1], *settings.hidden, classes), len(jobs), generator, device)
+    every = [job for job in jobs for _ in range(settings.members)]
+    targets = torch.as_tensor(np.stack([job.labels for job in every]), device=device)
+    models = torch.arange(len(every), device=device).unsqueeze(1)
+    stack = _Stack((x.shape[1], *settings.hidden, classes), len(every), generator, device)
     optimiser = torch.optim.AdamW(
         stack.parameters, lr=settings.rate, weight_decay=settings.weight_decay, fused=True
     )
-    steps = math.ceil(max(len(job) for job in jobs) / settings.batch_size)
+    fits = [torch.as_tensor(job.fit) for job in every]
+    steps = math.ceil(max(len(fit) for fit in fits) / settings.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs * steps)
     kept = moments(settings.epochs)
-    path = []
+    path: list[list[npt.NDArray[np.float32]]] = []
+    best, last_better = np.full(len(jobs), -np.inf), 0
     for epoch in range(1, settings.epochs + 1):
-        for rows in epoch_batches(jobs, steps, settings.batch_size, generator):
-            logits = stack(inputs[rows.to(device)])
-            loss = _loss(logits, targets[rows.to(device)])
+        for drawn in epoch_batches(fits, steps, settings.batch_size, generator):
+            rows = drawn.to(device)
+            loss = _loss(stack(inputs[rows]), targets[models, rows])
             if not torch.isfinite(loss):
                 raise NonFiniteError(f"loss of the classifiers is {loss.item()} in epoch {epoch}")
             optimiser.zero_grad()
@@ -98,9 +117,15 @@ def classifier_paths(
             optimiser.step()
             schedule.step()
         if epoch in kept:
-            path.append(_averaged(stack, inputs, settings.members))
+            path.append(_held_out(stack, inputs, jobs, settings.members))
+            reached = np.asarray([_likelihood(*each) for each in zip(path[-1], jobs, strict=True)])
+            last_better = len(path) if (reached > best).any() else last_better
+            best = np.maximum(best, reached)
+        if len(path) - last_better >= PATIENCE:
+            progress(settings.epochs - epoch + 1)
+            break
         progress(1)
-    return np.stack(path)
+    return [np.stack(moments_of_job) for moments_of_job in zip(*path, strict=True)]
 
 
 class _Stack:
@@ -128,6 +153,11 @@ class _Stack:
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = torch.relu(torch.baddbmm(bias, x, weight))
         return torch.baddbmm(self.biases[-1], x, self.weights[-1])
+
+
+def _likelihood(logs: npt.NDArray[np.float32], job: Job) -> float:
+    """Mean log probability of a job's held-out labels."""
+    return float(logs[np.arange(len(job.held)), job.labels[job.held]].mean())
 
 
 def moments(epochs: int) -> frozenset[int]:
@@ -162,13 +192,16 @@ def _loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _averaged(stack: _Stack, inputs: Tensor, members: int) -> npt.NDArray[np.float32]:
-    """``(F, N, C)``: the members' mean log probabilities, normalised again."""
-    models = stack.weights[0].shape[0]
-    parts = [
-        torch.log_softmax(stack(chunk.expand(models, *chunk.shape)), -1)
-        for chunk in inputs.split(4096)
-    ]
+def _held_out(
+    stack: _Stack, inputs: Tensor, jobs: Sequence[Job], members: int
+) -> list[npt.NDArray[np.float32]]:
+    """``(len(held), C)`` for each job: its members' mean log probabilities, normalised again."""
+    most = max(len(job.held) for job in jobs)
+    # jobs with fewer rows repeat them, so that all are read in one product
+    rows = torch.as_tensor(np.stack([np.resize(job.held, most) for job in jobs]))
+    rows = rows.repeat_interleave(members, dim=0).to(inputs.device)
+    parts = [torch.log_softmax(stack(inputs[chunk]), -1) for chunk in rows.split(4096, dim=1)]
     each = torch.cat(parts, dim=1)
-    mean = each.reshape(models // members, members, *each.shape[1:]).mean(dim=1)
-    return torch.log_softmax(mean, -1).cpu().numpy()
+    mean = each.reshape(len(jobs), members, *each.shape[1:]).mean(dim=1)
+    logs = torch.log_softmax(mean, -1).cpu().numpy()
+    return [logs[number, : len(job.held)] for number, job in enumerate(jobs)]

@@ -1,80 +1,49 @@
-"""From two modalities' features and labels to the decomposition of every sample.
+"""From named features and labels to the decomposition of every sample of every pair.
 
-The steps, each in a module of its own: a plan of who judges whom, one scale for both modalities,
-classifiers and density models, their calibration and choice, and the formulas.
+The steps, each in a module of its own: a plan of who judges whom (:mod:`lsmi.plan`), one scale for
+both features of a pair (:mod:`lsmi.preprocessing`), classifiers and density models with their
+calibration and choice (:mod:`lsmi.estimates`), all of it for every pair (:mod:`lsmi.pairs`), the
+formulas (:mod:`lsmi.decomposition`) and the uncertainty of the totals (:mod:`lsmi.uncertainty`).
 """
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
 
-from lsmi.calibration import calibrate
 from lsmi.decomposition import (
     PointwiseDecomposition,
     PointwiseInformation,
     decompose_pointwise,
-    pointwise_information,
+    raw_atoms,
 )
-from lsmi.density import Knife, Mixture, log_densities
-from lsmi.discriminators import ClassifierSettings, classifier_paths
-from lsmi.pairs import FloatArray, Joined, PairFeatures, Rows, join
-from lsmi.plan import Plan, make_plan
-from lsmi.preprocessing import fit_whitening
+from lsmi.discriminators import Progress
+from lsmi.pairs import CrossFitting, PairValues, Stages
+from lsmi.pid import other_measures
+from lsmi.published_pairs import PublishedFitting
+from lsmi.remarks import remarks
+from lsmi.results import (
+    INFORMATION,
+    Analysis,
+    Measure,
+    Pair,
+    PairReading,
+    Quantity,
+    SampleNotes,
+    ScaleReading,
+    SplitReading,
+)
+from lsmi.samples import Joined, NamedFeatures, join
 from lsmi.settings import AnalysisSettings
-from mimrl.errors import EstimationWarning
+from lsmi.uncertainty import Repeated, all_totals, intervals, reliability
+from mimrl.errors import ConfigError, EstimationWarning
 
-CANDIDATE_COMPONENTS = (2, 4, 8, 16, 32, 64)
-ROWS_A_COMPONENT = 20  # a number of components is a candidate if train has so many rows for each
-NETWORK_RATE, LINEAR_RATE = 2e-3, 2e-2  # of Adam; a linear classifier has one valley
-WORSE_THAN_PRIOR = 3.0  # standard errors of a mean below 0 that are worth a warning
-
-Progress = Callable[[int], object]
-Stages = Callable[[str, int], Progress]
-
-
-@dataclass(frozen=True)
-class SplitReading:
-    """One split's result; arrays in the order of the samples given.
-
-    Attributes:
-        ids: ``N`` names.
-        labels: ``(N,)`` classes as given.
-        decomposition: raw and adjusted, the shift being this split's own.
-        label_entropy: mean of ``-log p(y)`` under the prior used, in nats: what the mean of
-            ``i12`` cannot exceed.
-    """
-
-    ids: tuple[str, ...]
-    labels: npt.NDArray[np.int64]
-    decomposition: PointwiseDecomposition
-    label_entropy: float
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """The result of :func:`analyse`.
-
-    Attributes:
-        splits: split name -> reading.
-        classes: the labels' values; ``prior`` is in this order.
-        prior: ``(C,)`` class prior used for the pointwise information.
-        components: numbers of components that the models of each modality saw.
-        choices: variable (``x1``, ``x2``, ``x12``, ``h1``, ``h2``) -> split -> what judged it,
-            one text a reading.
-        settings: what it was computed with.
-    """
-
-    splits: Mapping[str, SplitReading]
-    classes: tuple[int, ...]
-    prior: FloatArray
-    components: tuple[int, int]
-    choices: Mapping[str, Mapping[str, tuple[str, ...]]]
-    settings: AnalysisSettings
+Rows = npt.NDArray[np.int64]
 
 
 def silent(stage: str, total: int) -> Progress:
@@ -83,220 +52,187 @@ def silent(stage: str, total: int) -> Progress:
 
 
 def analyse(
-    splits: Mapping[str, PairFeatures],
+    splits: Mapping[str, NamedFeatures],
+    pairs: Sequence[Pair] | None = None,
     settings: AnalysisSettings | None = None,
     stages: Stages = silent,
 ) -> Analysis:
-    """Redundant, unique and synergistic information of two modalities about a discrete label.
+    """Redundant, unique and synergistic information of pairs of features about a discrete label.
 
     Args:
         splits: ``train`` and, if there are any, ``valid`` and ``test``. No sample of any split is
-            read by a model that was fitted or calibrated with it (see :mod:`lsmi.plan`).
+            read by a model that was fitted with it (see :mod:`lsmi.plan`).
+        pairs: pairs of names; None: all pairs in the order of the features.
         settings: how to estimate.
         stages: called with the name and the number of steps of each stage; what it returns is
             called with steps done.
 
     Returns:
-        A reading of each split, in nats.
+        A reading of each split of each pair, in nats.
 
     Raises:
         EstimationError: one class only, a class without training samples, too few samples, or
             features that do not vary.
         ShapeError: arrays that do not fit together.
         NonFiniteError: NaN or infinite features.
+        ConfigError: a pair that is none.
     """
     settings = settings or AnalysisSettings()
     data = join(splits)
-    plan = make_plan(data.splits, data.labels, data.groups, settings.folds, settings.seed)
-    x1, x2 = _common_scale(data, plan, settings, stages)
-    columns: dict[str, FloatArray] = {}
-    choices: dict[str, Mapping[str, tuple[str, ...]]] = {}
-    prior = _log_prior(data, settings)
-    for name, x in {"x1": x1, "x2": x2, "x12": np.hstack([x1, x2])}.items():
-        logs, choices[name] = _classify(x, data, plan, settings, stages, f"p(y|{name})")
-        columns["i" + name[1:]] = pointwise_information(logs, data.labels, prior)
-    for name, x in {"h1": x1, "h2": x2}.items():
-        columns[name], choices[name] = _entropies(x, data, plan, settings, stages, f"p(x{name[1]})")
+    wanted = _pairs(data, pairs)
+    crossfit = settings.method == "crossfit"
+    fitting = (CrossFitting if crossfit else PublishedFitting)(data, settings, stages)
     return Analysis(
-        splits={name: _reading(data, name, columns, prior) for name in data.splits},
+        pairs={names: _pair(names, fitting.pair(names), data, settings) for names in wanted},
         classes=data.classes,
-        prior=np.exp(prior),
-        components=(x1.shape[1], x2.shape[1]),
-        choices=choices,
+        prior=np.exp(fitting.log_prior),
+        notes={name: _notes(splits[name]) for name in data.splits},
         settings=settings,
     )
 
 
-def _warn_if_below_zero(values: FloatArray, name: str) -> None:
-    """Information is never negative; an estimate far below 0 says that its classifier misleads."""
-    error = values.std() / np.sqrt(len(values))
-    if values.mean() < -WORSE_THAN_PRIOR * error - 1 / len(values):
-        warnings.warn(
-            f"mean {name} is {values.mean():.3f} nats (standard error {error:.3f}): its classifier "
-            "is worse than the class prior there, so r, u1, u2, s of this split mean little; more "
-            "samples in valid, or fewer components, may help",
-            EstimationWarning,
-            stacklevel=3,
+def _pairs(data: Joined, pairs: Sequence[Pair] | None) -> tuple[Pair, ...]:
+    known = tuple(data.features)
+    wanted = tuple(itertools.combinations(known, 2) if pairs is None else map(tuple, pairs))
+    wrong = [pair for pair in wanted if len(set(pair)) != 2 or not set(pair) <= set(known)]
+    if wrong or not wanted:
+        raise ConfigError(
+            f"pairs {wrong or 'of one feature'}: expected two different ones of "
+            f"{', '.join(known)} in each"
         )
+    return wanted  # type: ignore[return-value]
 
 
-def _reading(
-    data: Joined, split: str, columns: Mapping[str, FloatArray], log_prior: FloatArray
+def _notes(split: NamedFeatures) -> SampleNotes:
+    def numbers(values: npt.ArrayLike | None) -> npt.NDArray[np.float64] | None:
+        return None if values is None else np.asarray(values, np.float64)
+
+    return SampleNotes(
+        texts=None if split.texts is None else tuple(split.texts),
+        ratings=numbers(split.ratings),
+        predictions=numbers(split.predictions),
+    )
+
+
+def _pair(names: Pair, values: PairValues, data: Joined, settings: AnalysisSettings) -> PairReading:
+    readings = {
+        name: _split(name, rows, values, data, settings) for name, rows in data.splits.items()
+    }
+    for name, reading in readings.items():
+        _warn(names, name, reading)
+    return PairReading(
+        names=names,
+        splits=readings,
+        components=(values.coordinates[0].values.shape[1], values.coordinates[1].values.shape[1]),
+        choices=values.choices,
+    )
+
+
+def _split(
+    name: str, rows: Rows, values: PairValues, data: Joined, settings: AnalysisSettings
 ) -> SplitReading:
-    rows = data.splits[split]
-    information = PointwiseInformation(**{name: value[rows] for name, value in columns.items()})
-    for name in ("i1", "i2", "i12"):
-        _warn_if_below_zero(getattr(information, name), f"{name} of {split}")
+    repeated = _rows(values.repeated, rows)
+    information = repeated.averaged(tuple(range(repeated.repeats)))
+    decomposition = decompose_pointwise(information)
+    quantities = _quantities(repeated, decomposition, rows, values, data, settings)
+    scales = _scales(values, information, data)
+    label_entropy = float(-values.log_prior[data.labels[rows]].mean())
     return SplitReading(
         ids=tuple(data.ids[row] for row in rows),
         labels=np.asarray(data.classes, dtype=np.int64)[data.labels[rows]],
-        decomposition=decompose_pointwise(information),
-        label_entropy=float(-log_prior[data.labels[rows]].mean()),
+        decomposition=decomposition,
+        label_entropy=label_entropy,
+        quantities=quantities,
+        scales=scales,
+        reliability={
+            key: reliability(logs[rows], data.labels[rows]) for key, logs in values.logs.items()
+        },
+        measures=_measures(rows, values, information, data, settings),
+        remarks=remarks(information, quantities, label_entropy),
     )
 
 
-def _log_prior(data: Joined, settings: AnalysisSettings) -> FloatArray:
-    classes = len(data.classes)
-    uniform = np.full(classes, -np.log(classes))
-    return uniform if settings.prior == "uniform" else data.log_frequencies
+def _rows(values: Repeated, rows: Rows) -> Repeated:
+    columns = {item.name: getattr(values, item.name) for item in fields(values)}
+    return Repeated(**{k: None if v is None else v[:, rows] for k, v in columns.items()})
 
 
-def _common_scale(
-    data: Joined, plan: Plan, settings: AnalysisSettings, stages: Stages
-) -> tuple[FloatArray, FloatArray]:
-    """Both modalities on one scale: as they are, or whitened to one number of components."""
-    if settings.scaling == "none":
-        return data.x1, data.x2
+def _quantities(
+    repeated: Repeated,
+    decomposition: PointwiseDecomposition,
+    rows: Rows,
+    values: PairValues,
+    data: Joined,
+    settings: AnalysisSettings,
+) -> dict[str, Quantity]:
+    """Every total with its interval and its values under shuffled labels."""
+    known = all_totals(decomposition.information, decomposition.raw)
+    groups = None if data.groups is None else data.groups[rows]
+    ends = intervals(repeated, groups, settings.bootstrap, settings.level, settings.seed)
+    shuffled = []
+    for control in values.controls:
+        part = control.rows(rows)
+        shuffled.append(all_totals(part, raw_atoms(part)))
+    found = {}
+    for name, value in known.items():
+        low, high = ends.get(name, (value, value))
+        chance = [totals[name] for totals in shuffled if name in totals]
+        found[name] = Quantity(
+            value=value,
+            low=low,
+            high=high,
+            control=float(np.mean(chance)) if chance else None,
+            control_low=min(chance, default=None),
+            control_high=max(chance, default=None),
+        )
+    return found
+
+
+def _scales(
+    values: PairValues, information: PointwiseInformation, data: Joined
+) -> dict[str, ScaleReading]:
+    """Totals under every linear scale: an offset of ``h1 - h2`` is all that they change."""
+    first, second = (each.volumes for each in values.coordinates)
+    start = next(iter(first))
+    offsets = {
+        name: (first[name] - first[start]) - (second[name] - second[start])
+        for name in first
+        if name in second
+    }
     train = data.splits["train"]
-    first, second = fit_whitening(data.x1[train]), fit_whitening(data.x2[train])
-    x1, x2 = first(data.x1), second(data.x2)
-    most = min(first.components, second.components)
-    if settings.components is not None:
-        count = min(settings.components, most)
-    else:
-        count = _choose_components(x1, x2, most, data, plan, settings, stages)
-    return x1[:, :count], x2[:, :count]
+    repeated = values.repeated
+    # the scale on which both features have the same mean entropy on train
+    offsets["matched"] = float((repeated.h2 - repeated.h1)[:, train].mean())
+    return {name: _scale(information, offset) for name, offset in offsets.items()}
 
 
-def _choose_components(
-    x1: FloatArray,
-    x2: FloatArray,
-    most: int,
+def _scale(information: PointwiseInformation, offset: float) -> ScaleReading:
+    decomposition = decompose_pointwise(information.offset(offset))
+    return ScaleReading(offset, decomposition.raw.totals, decomposition.adjusted.totals)
+
+
+def _measures(
+    rows: Rows,
+    values: PairValues,
+    information: PointwiseInformation,
     data: Joined,
-    plan: Plan,
     settings: AnalysisSettings,
-    stages: Stages,
-) -> int:
-    """The number of components of highest held-out likelihood of the three classifiers.
-
-    The smallest number is taken whose likelihood is within one standard error of the highest:
-    fewer components make better densities. Densities themselves cannot be compared between
-    numbers of components.
-    """
-    limit = min(most, settings.max_components, max(1, len(plan.trial_fit) // ROWS_A_COMPONENT))
-    candidates = sorted({count for count in CANDIDATE_COMPONENTS if count < limit} | {limit})
-    if len(candidates) == 1:
-        return candidates[0]
-    # a comparison between candidates needs no last touch: half the epochs, one start
-    trial = replace(
-        settings, members=1, discriminator_epochs=(settings.discriminator_epochs + 1) // 2
-    )
-    progress = stages("components", 3 * len(candidates) * trial.discriminator_epochs)
-    log_prior, rows = data.log_frequencies, plan.trial_read
-    scores = []
-    for count in candidates:
-        part1, part2 = x1[:, :count], x2[:, :count]
-        score = np.zeros(len(rows))
-        for x in (part1, part2, np.hstack([part1, part2])):
-            paths = _paths(x, data, [plan.trial_fit], trial, progress, linear=False)[:, 0, rows]
-            choice = calibrate(paths, data.labels[rows], log_prior)
-            logs = choice(paths[choice.candidate], log_prior)
-            score += pointwise_information(logs, data.labels[rows], log_prior)
-        scores.append(score)
-    best = max(range(len(candidates)), key=lambda k: scores[k].mean())
-    for count, score in zip(candidates, scores, strict=True):
-        behind = scores[best] - score
-        if behind.mean() <= behind.std() / np.sqrt(len(rows)):
-            return count
-    return candidates[best]
-
-
-def _paths(
-    x: FloatArray,
-    data: Joined,
-    fits: list[Rows] | tuple[Rows, ...],
-    settings: AnalysisSettings,
-    progress: Progress,
-    linear: bool = True,
-) -> npt.NDArray[np.float32]:
-    """``(S, F, N, C)`` log probabilities of networks and, with ``linear``, of linear models."""
-    rows = np.unique(np.concatenate(fits))
-    spread = x[rows].std(axis=0)
-    inputs = (x - x[rows].mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    forms = [(settings.hidden, settings.hidden), ()] if linear else [(settings.hidden,) * 2]
-    found = []
-    for hidden in forms:
-        form = ClassifierSettings(
-            hidden=hidden,
-            epochs=settings.discriminator_epochs,
-            batch_size=settings.batch_size,
-            rate=NETWORK_RATE if hidden else LINEAR_RATE,
-            members=settings.members if hidden else 1,
-            seed=settings.seed,
-            device=settings.device,
-        )
-        found.append(classifier_paths(inputs, data.labels, len(data.classes), fits, form, progress))
-    return np.concatenate(found)
-
-
-def _classify(
-    x: FloatArray,
-    data: Joined,
-    plan: Plan,
-    settings: AnalysisSettings,
-    stages: Stages,
-    stage: str,
-) -> tuple[FloatArray, dict[str, tuple[str, ...]]]:
-    """Calibrated ``(N, C)`` log probabilities, each row by a model that did not see it."""
-    progress = stages(stage, 2 * settings.discriminator_epochs)
-    paths = _paths(x, data, plan.fits, settings, progress)
-    logs = np.empty((len(data.labels), len(data.classes)))
-    notes: dict[str, tuple[str, ...]] = dict.fromkeys(data.splits, ())
-    for reading in plan.readings:
-        path, rows = paths[:, reading.fit], reading.calibrate
-        choice = calibrate(path[:, rows], data.labels[rows], data.log_frequencies)
-        logs[reading.read] = choice(path[choice.candidate, reading.read], data.log_frequencies)
-        half = len(paths) // 2
-        form = "network" if choice.candidate < half else "linear"
-        notes[reading.split] += (
-            f"{form}, moment {choice.candidate % half + 1} of {half}, slope {choice.slope:.2f}",
-        )
-    return logs, notes
-
-
-def _entropies(
-    x: FloatArray,
-    data: Joined,
-    plan: Plan,
-    settings: AnalysisSettings,
-    stages: Stages,
-    stage: str,
-) -> tuple[FloatArray, dict[str, tuple[str, ...]]]:
-    """``-log p(x)`` of every row, under the model most likely on its calibration rows."""
-    knife = Knife(
-        epochs=settings.entropy_epochs,
-        batch_size=settings.batch_size,
+) -> tuple[Measure, ...]:
+    if not settings.measures:
+        return ()
+    return other_measures(
+        values.coordinates[0].values,
+        values.coordinates[1].values,
+        data.labels,
+        data.splits["train"],
+        rows,
+        ratings=data.ratings,
+        information=tuple(getattr(information, name).mean() for name in INFORMATION),
         seed=settings.seed,
-        device=settings.device,
     )
-    mixture = Mixture(seed=settings.seed)
-    progress = stages(stage, settings.entropy_epochs + len(mixture.forms))
-    names, values = log_densities(x, plan.fits, (mixture, knife), progress)
-    entropies = np.empty(len(x))
-    notes: dict[str, tuple[str, ...]] = dict.fromkeys(data.splits, ())
-    for reading in plan.readings:
-        likelihoods = values[:, reading.fit, reading.calibrate].mean(axis=1)
-        best = int(np.argmax(likelihoods))
-        entropies[reading.read] = -values[best, reading.fit, reading.read]
-        notes[reading.split] += (f"{names[best]} ({likelihoods[best]:.2f} nats held out)",)
-    return entropies, notes
+
+
+def _warn(names: Pair, split: str, reading: SplitReading) -> None:
+    for remark in reading.remarks:
+        text = f"{names[0]} and {names[1]}, {split}: {remark}"
+        warnings.warn(text, EstimationWarning, stacklevel=4)

@@ -1,20 +1,23 @@
-"""Who judges whom: which samples fit a model, which calibrate it, which it may read.
+"""Who judges whom: which samples fit a model, which it is read on, which choose and calibrate it.
 
-No sample is read by a model that was fitted or calibrated with it:
+No sample is read by a model that was fitted with it, and none takes part in its own calibration:
 
-- train is read by cross-fitting: each fold by a model fitted on the other folds and stopped and
-  calibrated on a held-out part of them;
-- test is read by a model fitted on train, stopped and calibrated on valid: the encoder has seen
-  train, so a classifier calibrated there would be too sure of itself on anything else;
-- valid is read by the same model, calibrated on the other folds of valid.
+- train is cross-fitted: each fold is held out from a model fitted on the other folds. The moment
+  at which that model is read and how sure it may be (early stopping, calibration, choice between
+  forms) are chosen on the held-out values of the *other* folds;
+- test is held out from a model fitted on all of train, which is stopped and calibrated on valid:
+  the encoder has seen train, so a classifier calibrated there would be too sure of itself on
+  anything else;
+- valid is held out from the same model, calibrated on the other folds of valid.
 
-Where there is no valid split (or one too small), a held-out part of train takes its place.
+So every row has one held-out value a repeat. Where there is no valid split (or one too small),
+test is calibrated on the held-out values of train. Repeats do the same with other folds.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,115 +28,133 @@ from mimrl.errors import EstimationError, EstimationWarning
 
 Rows = npt.NDArray[np.int64]
 SMALLEST_CALIBRATION = 20  # fewer rows say too little about when to stop and how sure to be
-HELD_OUT_PARTS = 5  # a fifth of the rows is held out where there is no valid split
+HELD_OUT_PARTS = 5  # valid is read in so many parts; a trial holds out one such part of train
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A model is fitted on ``fit`` and evaluated on ``held``, which have no row in common."""
+
+    fit: Rows
+    held: Rows
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One set of samples and who judges it.
+    """Rows that are read, and the rows whose held-out values choose and calibrate what is read.
 
     Attributes:
         split: the split that the read rows belong to.
-        fit: number of the fit in :attr:`Plan.fits`.
-        calibrate: rows on which early stopping, calibration and the choice of model happen.
         read: rows that are judged.
+        calibrate: rows of which none is read here.
     """
 
     split: str
-    fit: int
-    calibrate: Rows
     read: Rows
+    calibrate: Rows
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All fits and readings; every row of every split is read exactly once.
+    """All folds and readings of one repeat; every row of every split is held and read once.
 
     Attributes:
-        fits: the training rows of each model.
+        inside: the folds of train.
+        outside: all of train, and all other splits held out; None where there is no other.
         readings: who reads what.
-        trial_fit: rows of train on which settings (the number of components) are tried.
-        trial_read: rows of train, none of them in ``trial_fit``, on which they are compared.
+        trial: a fold of train on which settings (components, families) are compared.
     """
 
-    fits: tuple[Rows, ...]
+    inside: tuple[Fold, ...]
+    outside: Fold | None
     readings: tuple[Reading, ...]
-    trial_fit: Rows
-    trial_read: Rows
+    trial: Fold
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """All models."""
+        return self.inside if self.outside is None else (*self.inside, self.outside)
 
 
 def make_plan(
     splits: Mapping[str, Rows],
     labels: Rows,
-    groups: Sequence[str] | None,
+    groups: Rows | None,
     folds: int,
     seed: int,
+    barred: Rows | None = None,
 ) -> Plan:
     """A plan for the rows of ``train`` and of any other splits.
 
     Args:
         splits: split name -> row numbers; ``train`` is among them.
         labels: ``(N,)`` classes of all rows; folds keep their shares.
-        groups: ``N`` names (videos, speakers) that are never torn apart, or None.
+        groups: ``(N,)`` names (videos, speakers) that are never torn apart, or None.
         folds: folds of train, at least 2; fewer are made where there are fewer groups.
         seed: of the folds.
+        barred: rows of train that occur in another split too: the model that reads the other
+            splits is not fitted with them.
 
     Raises:
         EstimationError: no train split, or fewer samples than folds need.
     """
     if "train" not in splits:
         raise EstimationError(f"no train split among {list(splits)}; models are fitted on train")
-    names = np.arange(len(labels)).astype(str) if groups is None else np.asarray(groups)
+    names = np.arange(len(labels)) if groups is None else groups
 
     def parts(rows: Rows, count: int) -> list[Rows]:
         return _parts(rows, labels[rows], names[rows], count, seed)
 
     train = splits["train"]
-    held_out = parts(train, HELD_OUT_PARTS)[0]
-    without = np.setdiff1d(train, held_out)
-    fits, readings = [], []
-    for number, fold in enumerate(parts(train, folds)):
-        rest = np.setdiff1d(train, fold)
-        stop_on = parts(rest, HELD_OUT_PARTS)[0]
-        fits.append(np.setdiff1d(rest, stop_on))
-        readings.append(Reading("train", number, stop_on, fold))
+    inside, outside, readings = [], None, []
+    for part in parts(train, folds):
+        rest = np.setdiff1d(train, part)
+        inside.append(Fold(rest, part))
+        readings.append(Reading("train", part, rest))
+    held = parts(train, HELD_OUT_PARTS)[0]
+    trial = Fold(np.setdiff1d(train, held), held)
+    others = {name: rows for name, rows in splits.items() if name != "train" and len(rows) > 0}
+    if others:
+        fit = train if barred is None else np.setdiff1d(train, barred)
+        outside = Fold(fit, np.concatenate(list(others.values())))
     valid = splits.get("valid", np.zeros(0, np.int64))
     enough = len(valid) >= SMALLEST_CALIBRATION
     if 0 < len(valid) < SMALLEST_CALIBRATION:
-        warnings.warn(
-            f"valid has {len(valid)} samples, too few to calibrate on; a part of train takes its "
-            "place, and if an encoder was trained on train, the readings of valid and test may "
-            "be too sure of themselves",
-            EstimationWarning,
-            stacklevel=2,
-        )
-    for name, rows in splits.items():
+        _warn_of_small_valid(len(valid))
+    for name, rows in others.items():
         if name == "valid" and enough:
-            for fold in parts(valid, HELD_OUT_PARTS):
-                readings.append(Reading(name, len(fits), np.setdiff1d(valid, fold), fold))
-        elif name != "train" and len(rows) > 0:
-            readings.append(Reading(name, len(fits), valid if enough else held_out, rows))
-    if max(reading.fit for reading in readings) == len(fits):
-        fits.append(train if enough else without)
-    return Plan(tuple(fits), tuple(readings), without, held_out)
+            for part in parts(valid, HELD_OUT_PARTS):
+                readings.append(Reading(name, part, np.setdiff1d(valid, part)))
+        else:
+            readings.append(Reading(name, rows, valid if enough else train))
+    return Plan(tuple(inside), outside, tuple(readings), trial)
 
 
-def _parts(
-    rows: Rows, labels: Rows, names: npt.NDArray[np.str_], count: int, seed: int
-) -> list[Rows]:
+def _warn_of_small_valid(count: int) -> None:
+    warnings.warn(
+        f"valid has {count} samples, too few to calibrate on; cross-fitted train takes its "
+        "place, and if an encoder was trained on train, the readings of valid and test may "
+        "be too sure of themselves",
+        EstimationWarning,
+        stacklevel=3,
+    )
+
+
+def _parts(rows: Rows, labels: Rows, names: Rows, count: int, seed: int) -> list[Rows]:
     """``rows`` in ``count`` parts of like class shares that tear no group apart."""
     if len(rows) < 2 * count:
         raise EstimationError(
-            f"{len(rows)} samples are too few for {count} folds; expected at least {2 * count}"
+            f"{len(rows)} samples are too few for {count} folds; expected at least {2 * count}: "
+            "ask for fewer folds"
         )
     distinct = len(np.unique(names))
     if distinct < 2:
         warnings.warn(
-            f"{len(rows)} samples share one group ({names[0]}); folds tear it apart",
+            f"{len(rows)} samples share one group; folds tear it apart",
             EstimationWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-        names, distinct = rows.astype(str), len(rows)
+        names, distinct = rows, len(rows)
     count = min(count, distinct)
     alone = distinct == len(rows)
     splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(

@@ -32,7 +32,7 @@ class Quantity:
 
     Attributes:
         value: mean over the split's samples.
-        low: lower end of the bootstrap interval.
+        low: lower end of the bootstrap interval; the value itself where no draw was made.
         high: upper end.
         control: the same total with shuffled labels, mean over shuffles; None where no shuffle
             was made.
@@ -119,7 +119,7 @@ class SplitReading:
         scales: scale -> the totals under it; the first is the one of the analysis.
         reliability: ``i1``, ``i2``, ``i12`` -> calibration of that classifier.
         measures: other decompositions of the same features, for comparison.
-        remarks: what a reader of the numbers must know, sentences.
+        remarks: what is weak about the numbers, sentences that were also warned of.
     """
 
     ids: tuple[str, ...]

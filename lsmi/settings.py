@@ -1,75 +1,159 @@
-"""Settings of a reading: how features are brought to one scale, how models are fitted and read."""
+"""Settings of an analysis: how features come to one scale, how models are fitted and read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
+from lsmi.preprocessing import BY_PCA, SCALINGS, Scaling
 from mimrl.errors import ConfigError
 
+Method = Literal["crossfit", "published"]
 Prior = Literal["data", "uniform"]
-Scaling = Literal["whiten", "none"]
+Density = Literal["auto", "em", "classes", "mixture", "knife", "flow"]
+Given = Literal["difference", "direct"]
 
 
 @dataclass(frozen=True)
 class AnalysisSettings:
-    """Everything besides the data that a reading depends on.
+    """Everything besides the data that an analysis depends on.
 
     Attributes:
-        prior: class prior p(y): the training labels' frequencies, or 1 / C as published.
-        scaling: ``whiten``: centring and PCA whitening of each modality to the same number of
-            components, fitted on train; ``none``: the coordinates as they are.
-        components: that number; None chooses it by held-out classification likelihood.
+        method: ``crossfit``: every sample is read by models that did not see it; ``published``:
+            the procedure of the published code, for comparison (:mod:`lsmi.published`).
+        prior: class prior p(y): the training labels' frequencies (``data``), or 1 / C
+            (``uniform``); None: as ``method`` has it, ``data`` or as published ``uniform``.
+        scaling: a key of :data:`lsmi.preprocessing.SCALINGS`; None: as ``method`` has it,
+            ``whiten`` or as published ``standard``.
+        components: number of components of scalings by PCA; None chooses it by held-out
+            classification likelihood.
         max_components: the most that may be chosen.
-        folds: cross-fitting folds of the train split (and of the valid split's calibration).
+        density: family of the density models: ``classes`` (class-conditional Gaussians),
+            ``mixture``, ``knife`` or ``flow``; ``auto`` chooses among all of them by held-out
+            likelihood, ``em`` among the first two, which take a fraction of the time.
+        given: h(x|y) as ``difference`` h(x) - i(x;y), or ``direct``, from the class-conditional
+            densities (needs density ``classes``).
+        folds: cross-fitting folds of the train split.
+        repeats: cross-fittings with other folds and starts, which are averaged.
+        shuffles: analyses with shuffled labels, for the control; 0: none.
+        bootstrap: draws of samples (whole groups) and repeats for the intervals; 0: none.
+        level: coverage of the intervals.
+        measures: whether other decompositions are computed for comparison.
         discriminator_epochs: epochs of the classifiers p(y|x); early stopping chooses within.
-        entropy_epochs: epochs of the KNIFE density p(x); early stopping chooses within.
+        entropy_epochs: epochs of KNIFE and of the flow; early stopping chooses within.
         batch_size: samples a step of both.
         hidden: width of a classifier's two hidden layers.
-        members: classifiers from different starts whose log probabilities are averaged.
-        seed: of initial weights, batches and folds.
-        device: PyTorch device of the classifiers and of KNIFE.
+        seed: of initial weights, batches, folds, shuffles and draws.
+        device: PyTorch device of the networks.
 
     Raises:
-        ConfigError: a value out of range; all of them in one message.
+        ConfigError: values out of range or without effect; all of them in one message.
     """
 
-    prior: Prior = "data"
-    scaling: Scaling = "whiten"
+    method: Method = "crossfit"
+    prior: Prior | None = None
+    scaling: Scaling | None = None
     components: int | None = None
     max_components: int = 16
+    density: Density = "auto"
+    given: Given = "difference"
     folds: int = 5
+    repeats: int = 2
+    shuffles: int = 3
+    bootstrap: int = 1000
+    level: float = 0.95
+    measures: bool = True
     discriminator_epochs: int = 50
     entropy_epochs: int = 50
     batch_size: int = 64
-    hidden: int = 128
-    members: int = 2
+    hidden: int = 64
     seed: int = 0
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        least = {
-            "max_components": 1,
-            "folds": 2,
-            "discriminator_epochs": 1,
-            "entropy_epochs": 1,
-            "batch_size": 2,
-            "hidden": 1,
-            "members": 1,
-            "seed": 0,
-        }
-        problems = [
-            f"{name} is {getattr(self, name)}, expected at least {bound}"
-            for name, bound in least.items()
-            if getattr(self, name) < bound
-        ]
-        if self.components is not None and self.components < 1:
-            problems.append(f"components is {self.components}, expected at least 1")
-        if self.components is not None and self.scaling == "none":
-            problems.append("components has no effect with scaling none; remove one of the two")
-        if self.prior not in ("data", "uniform"):
-            problems.append(f"prior is {self.prior!r}, expected data or uniform")
-        if self.scaling not in ("whiten", "none"):
-            problems.append(f"scaling is {self.scaling!r}, expected whiten or none")
+        problems = [*self._out_of_range(), *self._without_effect()]
         if problems:
             raise ConfigError("settings of the analysis: " + "; ".join(problems))
+
+    @property
+    def class_prior(self) -> Prior:
+        """The prior in force."""
+        return self.prior or ("data" if self.method == "crossfit" else "uniform")
+
+    @property
+    def scale(self) -> Scaling:
+        """The scaling in force."""
+        return self.scaling or ("whiten" if self.method == "crossfit" else "standard")
+
+    def _out_of_range(self) -> list[str]:
+        problems = [
+            f"{name} is {getattr(self, name)}, expected at least {bound}"
+            for name, bound in LEAST.items()
+            if getattr(self, name) is not None and getattr(self, name) < bound
+        ]
+        problems += [
+            f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(str, known))}"
+            for name, known in CHOICES.items()
+            if getattr(self, name) not in known
+        ]
+        if not 0 < self.level < 1:
+            problems.append(f"level is {self.level}, expected a share between 0 and 1")
+        return problems
+
+    def _without_effect(self) -> list[str]:
+        problems = []
+        if self.components is not None and self.scale not in BY_PCA:
+            problems.append(
+                f"components has no effect with scaling {self.scale}; remove one of the two"
+            )
+        if self.given == "direct" and self.density != "classes":
+            problems.append(
+                f"given direct needs class-conditional densities; density is {self.density}, "
+                "set it to classes"
+            )
+        if self.method == "published":
+            default = {item.name: item.default for item in fields(self)}
+            problems += [
+                f"{name} has no effect with method published; remove one of the two"
+                for name in ONLY_CROSSFIT
+                if getattr(self, name) != default[name]
+            ]
+        return problems
+
+
+def from_keywords(**values: Any) -> AnalysisSettings:
+    """Settings by name.
+
+    Raises:
+        ConfigError: names that do not exist, or values that do not fit.
+    """
+    known = [item.name for item in fields(AnalysisSettings)]
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"unknown settings of the analysis: {', '.join(unknown)}; known are {', '.join(known)}"
+        )
+    return AnalysisSettings(**values)
+
+
+LEAST = {
+    "components": 1,
+    "max_components": 1,
+    "folds": 2,
+    "repeats": 1,
+    "shuffles": 0,
+    "bootstrap": 0,
+    "discriminator_epochs": 1,
+    "entropy_epochs": 1,
+    "batch_size": 2,
+    "hidden": 1,
+    "seed": 0,
+}
+CHOICES = {
+    "method": get_args(Method),
+    "prior": (*get_args(Prior), None),
+    "scaling": (*SCALINGS, None),
+    "density": get_args(Density),
+    "given": get_args(Given),
+}
+ONLY_CROSSFIT = ("density", "given", "folds", "repeats", "max_components", "shuffles")

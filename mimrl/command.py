@@ -10,7 +10,7 @@ import argparse
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from mimrl import __version__
@@ -38,15 +38,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _parser().parse_intermixed_args(argv)
+    return guarded(lambda: _run(arguments), "interrupted; the same command with --resume continues")
+
+
+def guarded(work: Callable[[], object], interrupted: str) -> int:
+    """Runs ``work`` and turns how it ended into an exit code, with one message where it failed.
+
+    Args:
+        work: what the command does.
+        interrupted: what to say after Ctrl-C.
+    """
     try:
         with plain_warnings():
-            return _run(arguments)
+            work()
     except (MimrlError, OSError) as error:  # OSError: a full disk, a folder without permission
         sys.stderr.write(f"error: {error}\n")
         return UNUSABLE
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command with --resume continues\n")
+        sys.stderr.write(f"{interrupted}\n")
         return INTERRUPTED
+    return OK
 
 
 @contextmanager
@@ -66,11 +77,11 @@ def plain_warnings() -> Iterator[None]:
         yield
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace) -> None:
     settings = _settings(arguments)
     if arguments.print_config:
         sys.stdout.write(dump(settings))
-        return OK
+        return
     from mimrl.training.run import train_seeds  # torch takes seconds, which --help need not wait
 
     seeds = arguments.seeds or (settings.seed,)
@@ -82,7 +93,6 @@ def _run(arguments: argparse.Namespace) -> int:
         progress=sys.stderr.isatty(),
     )
     sys.stdout.write(f"{summary.table()}\n\nresults: {summary.folder}\n")
-    return OK
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

@@ -44,13 +44,18 @@ MAY_IMPORT = {
         *("mimrl", "mimrl.errors", "mimrl.terms", "mimrl.pretrained", "mimrl.settings"),
         *("mimrl.mi", "mimrl.datasets", "mimrl.model"),
     ),
+    "mimrl.original": (
+        *("mimrl.errors", "mimrl.terms", "mimrl.pretrained", "mimrl.settings"),
+        *("mimrl.mi", "mimrl.datasets", "mimrl.model"),
+    ),
     "mimrl.command": ("mimrl", "mimrl.errors", "mimrl.settings", "mimrl.training"),
     "lsmi": ("mimrl.errors", "mimrl.mi"),
     "lsmi.features": ("mimrl",),
+    "lsmi.sources": ("mimrl",),
     "lsmi.command": ("mimrl",),
 }
 # Modules that a larger part does not carry: `mimrl` alone means the version, not all of mimrl.
-WHOLE = {"lsmi.features", "lsmi.command"}
+WHOLE = {"lsmi.features", "lsmi.sources", "lsmi.command"}
 
 
 def module_name(path: Path) -> str:

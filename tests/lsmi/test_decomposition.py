@@ -13,6 +13,7 @@ from lsmi.decomposition import (
     PointwiseInformation,
     Totals,
     decompose_pointwise,
+    feasible_shift,
     pointwise_information,
     published_shift,
 )
@@ -135,11 +136,60 @@ def test_negative_unique_part_makes_redundancy_the_smaller_information():
     assert found.adjusted.totals.r == pytest.approx(smaller, abs=1e-12)
 
 
-def test_another_adjustment_may_be_given():
+@pytest.mark.parametrize(
+    ("totals", "shift"),
+    [
+        (Totals(0.1, 0.1, 0.1, 0.1), 0.0),
+        (Totals(-0.2, 0.5, 0.5, 0.1), 0.2),
+        (Totals(0.389, -0.173, -0.173, 0.520), -0.173),
+        (Totals(0.3, -0.2, -0.1, 0.4), -0.2),
+        (Totals(-0.1, 0.3, -0.2, 0.4), None),  # I2 = -0.3
+        (Totals(0.1, 0.2, 0.05, -0.2), None),  # I12 = 0.15 < I1 = 0.3
+    ],
+)
+def test_feasible_shift_is_the_least_that_leaves_no_mean_negative(totals, shift):
+    found = feasible_shift(totals)
+    if shift is None:
+        assert found is None
+        return
+    assert found == pytest.approx(shift, abs=1e-12)
+    moved = (totals.r + found, totals.s + found, totals.u1 - found, totals.u2 - found)
+    assert min(moved) >= -1e-12
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.tuples(*[st.floats(-1, 1)] * 4))
+def test_a_feasible_shift_exists_exactly_where_the_inequalities_hold(values):
+    totals = Totals(*values)
+    r, u1, u2, s = values
+    i1, i2, i12 = r + u1, r + u2, r + u1 + u2 + s
+    margins = (i1, i2, i12 - i1, i12 - i2)
+    if min(margins) > 1e-9:
+        shift = feasible_shift(totals)
+        assert shift is not None
+        for step in np.linspace(-abs(shift), abs(shift), 41) * (1 - 1e-6):
+            inside = min(r + step, s + step, u1 - step, u2 - step) > 1e-9
+            assert not inside or abs(step) >= abs(shift) * (1 - 1e-5)
+    elif min(margins) < -1e-9:
+        assert feasible_shift(totals) is None
+
+
+def test_direct_entropies_given_the_label_take_the_place_of_the_difference():
+    zero, one = np.zeros(2), np.ones(2)
+    known = PointwiseInformation(one, zero, one, one, one, h1_given=0.5 * one, h2_given=one)
+    assert decompose_pointwise(known).r == pytest.approx(0.5)
+    with pytest.raises(ShapeError, match="both or none"):
+        PointwiseInformation(one, zero, one, one, one, h1_given=one)
+
+
+def test_other_units_of_one_modality_move_only_the_redundancy():
     information = gate(GATES["and"][0])
-    found = decompose_pointwise(information, adjustment=lambda totals: 0.0)
-    assert found.shift == 0.0
-    assert tuple(found.adjusted.totals) == tuple(found.totals)
+    moved = decompose_pointwise(information.offset(0.3))
+    for name in ("i1", "i2", "i12"):
+        assert np.array_equal(getattr(moved.information, name), getattr(information, name))
+    assert moved.residual() < 1e-12
+    part = information.rows(np.array([2, 0]))
+    assert part.i12.tolist() == [information.i12[2], information.i12[0]]
 
 
 def test_bad_arrays_are_refused_by_name():

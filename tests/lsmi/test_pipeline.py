@@ -1,18 +1,31 @@
-"""The whole reading on data whose information is known."""
+"""The whole analysis on data whose information is known."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
-from gaussian_toy import exact, sample
 
-from lsmi import AnalysisSettings, PairFeatures, analyse
-from lsmi.decomposition import decompose_pointwise
+from lsmi import AnalysisSettings, NamedFeatures, analyse, decompose
+from lsmi.results import ADJUSTED, ATOMS, INFORMATION, RAW
+from lsmi.truth import toy
 from mimrl.errors import ConfigError, EstimationError, EstimationWarning, NonFiniteError, ShapeError
 
-QUICK = AnalysisSettings(discriminator_epochs=15, entropy_epochs=10, folds=2, members=1, hidden=32)
+PAIR = ("x1", "x2")
+QUICK = AnalysisSettings(
+    discriminator_epochs=15,
+    entropy_epochs=5,
+    folds=2,
+    repeats=1,
+    hidden=32,
+    density="em",
+    shuffles=0,
+    bootstrap=50,
+    measures=False,
+)
+CHANCE = "ignore:.*not distinguishable from shuffled labels"
 
 
 def features(kind, size, generator, width=12):
@@ -23,7 +36,7 @@ def features(kind, size, generator, width=12):
     other = a if kind == "copy" else b
     parts = [np.c_[2 * bit, generator.normal(size=(size, 3))] for bit in (a, other)]
     x1, x2 = (np.maximum(part @ matrix, 0) for part, matrix in zip(parts, fixed, strict=True))
-    return PairFeatures(x1, x2, y[kind].astype(np.int64))
+    return NamedFeatures({"x1": x1, "x2": x2}, y[kind].astype(np.int64))
 
 
 def splits(kind, seed=0, sizes=(500, 150, 200)):
@@ -32,34 +45,53 @@ def splits(kind, seed=0, sizes=(500, 150, 200)):
     return {n: features(kind, size, generator) for n, size in zip(names, sizes, strict=True)}
 
 
+def readings(data, settings=QUICK):
+    return analyse(data, [PAIR], settings).pairs[PAIR].splits
+
+
 @pytest.mark.parametrize(("kind", "atom"), [("xor", "s"), ("copy", "r"), ("unique", "u1")])
 def test_planted_interaction_leads_in_every_split(kind, atom):
-    found = analyse(splits(kind), QUICK)
-    for reading in found.splits.values():
+    for reading in readings(splits(kind)).values():
         totals = reading.decomposition.adjusted.totals
         assert totals.largest == atom
         assert getattr(totals, atom) > 0.5
+        assert (reading.leading == atom).mean() > 0.8
         assert reading.decomposition.information.i12.mean() <= reading.label_entropy
 
 
-def test_chance_labels_carry_nothing_in_any_split():
-    found = analyse(splits("chance"), QUICK)
-    for reading in found.splits.values():
+@pytest.mark.filterwarnings(CHANCE)
+def test_chance_labels_carry_nothing_and_cannot_be_told_from_the_control():
+    settings = dataclasses.replace(QUICK, shuffles=2)
+    for reading in readings(splits("chance"), settings).values():
         assert np.abs(tuple(reading.decomposition.totals)).max() < 0.03
         assert reading.decomposition.information.i12.mean() < 0.02
+        assert reading.quantities["i12"].above_chance is False
+        assert any("shuffled labels" in remark for remark in reading.remarks)
 
 
-def test_toy_mixture_beats_the_published_error():
+def test_real_information_is_told_from_the_control_with_intervals_around_it():
+    settings = dataclasses.replace(QUICK, shuffles=2, repeats=2, bootstrap=200)
+    with pytest.warns(EstimationWarning, match="shuffled labels"):  # R of xor is chance
+        found = readings(splits("xor"), settings)
+    for reading in found.values():
+        assert set(RAW) | set(ADJUSTED) <= set(reading.quantities)
+        synergy = reading.quantities["s"]
+        assert synergy.low < synergy.value < synergy.high
+        assert synergy.above_chance
+        assert abs(synergy.control) < 0.05
+        # the interval of a mean of N samples, not of one sample
+        spread = reading.decomposition.s.std() / np.sqrt(len(reading.ids))
+        assert 1 < (synergy.high - synergy.low) / spread < 8
+
+
+def test_toy_mixture_beats_half_the_published_error():
     """Root-mean-square errors of the published code on this case: r 0.155, h(x1) 0.48."""
     generator = np.random.default_rng(0)
-    data = {"train": sample(1600, 2, 0.5, 0.5, generator)}
-    data["test"] = sample(400, 2, 0.5, 0.5, generator)
-    settings = AnalysisSettings(
-        scaling="none", discriminator_epochs=20, entropy_epochs=20, members=1, folds=2
-    )
-    found = analyse(data, settings).splits["test"].decomposition
-    truth = decompose_pointwise(exact(data["test"], 0.5, 0.5))
-    assert np.sqrt(np.mean((found.r - truth.r) ** 2)) < 0.1
+    mixture = toy(2, 0.5)
+    data = {"train": mixture.sample(1600, generator), "test": mixture.sample(400, generator)}
+    found = readings(data, dataclasses.replace(QUICK, scaling="none"))["test"].decomposition
+    truth = mixture.decompose(data["test"])
+    assert np.sqrt(np.mean((found.r - truth.r) ** 2)) < 0.077
     assert np.sqrt(np.mean((found.information.h1 - truth.information.h1) ** 2)) < 0.24
 
 
@@ -67,31 +99,57 @@ def test_totals_do_not_depend_on_units_rotation_or_order_of_features():
     data = splits("unique", sizes=(400, 120, 120))
     rotation = np.linalg.qr(np.random.default_rng(3).normal(size=(12, 12)))[0]
     moved = {
-        name: dataclasses.replace(pair, x1=30 * pair.x1[:, ::-1] @ rotation)
-        for name, pair in data.items()
+        name: dataclasses.replace(
+            split, features={**split.features, "x1": 30 * split.features["x1"][:, ::-1] @ rotation}
+        )
+        for name, split in data.items()
     }
-    one, other = (analyse(d, QUICK).splits["test"].decomposition for d in (data, moved))
+    one, other = (readings(d)["test"].decomposition for d in (data, moved))
     assert tuple(one.totals) == pytest.approx(tuple(other.totals), abs=0.02)
 
 
-def test_same_seed_same_numbers_and_folds_are_not_read_in_sample():
+def test_same_seed_same_numbers():
     data = splits("xor", sizes=(200, 60, 60))
-    one, other = (analyse(data, QUICK) for _ in range(2))
+    settings = dataclasses.replace(QUICK, shuffles=1)
+    with pytest.warns(EstimationWarning):
+        one, other = (readings(data, settings) for _ in range(2))
     for name in data:
-        parts = [analysis.splits[name].decomposition for analysis in (one, other)]
-        assert np.array_equal(parts[0].r, parts[1].r)
-        assert np.array_equal(parts[0].information.i12, parts[1].information.i12)
+        assert np.array_equal(one[name].decomposition.r, other[name].decomposition.r)
+        assert one[name].quantities == other[name].quantities
+
+
+def test_controls_and_pairs_do_not_change_what_is_read():
+    """A pair reads the same alone, beside others, and with a control."""
+    data = splits("copy", sizes=(200, 60, 60))
+    generator = np.random.default_rng(5)
+    three = {
+        name: dataclasses.replace(
+            split, features={**split.features, "x3": generator.normal(size=(len(split), 6))}
+        )
+        for name, split in data.items()
+    }
+    settings = dataclasses.replace(QUICK, components=3)
+    alone = readings(data, settings)
+    with pytest.warns(EstimationWarning):
+        beside = analyse(three, settings=dataclasses.replace(settings, shuffles=1))
+    assert set(beside.pairs) == set(itertools.combinations(("x1", "x2", "x3"), 2))
+    for name in data:
+        again = beside.pairs[PAIR].splits[name].decomposition
+        assert np.array_equal(alone[name].decomposition.r, again.r)
 
 
 def test_unbalanced_chance_labels_need_the_prior_of_the_data():
     generator = np.random.default_rng(0)
     data = {
-        name: PairFeatures(*generator.normal(size=(2, size, 3)), np.arange(size) % 10 // 9)
+        name: NamedFeatures(
+            dict(zip(PAIR, generator.normal(size=(2, size, 3)), strict=True)),
+            np.arange(size) % 10 // 9,
+        )
         for name, size in (("train", 400), ("test", 200))
     }
-    found = analyse(data, QUICK).splits["test"].decomposition.information.i12.mean()
+    found = readings(data)["test"].decomposition.information.i12.mean()
     settings = dataclasses.replace(QUICK, prior="uniform")
-    uniform = analyse(data, settings).splits["test"].decomposition.information.i12.mean()
+    uniform = readings(data, settings)["test"].decomposition.information.i12.mean()
     assert found == pytest.approx(0, abs=0.03)
     # log 2 - H(Y) = 0.368 nats that are not there
     assert uniform == pytest.approx(0.368, abs=0.03)
@@ -101,21 +159,38 @@ def test_what_is_given_comes_back_in_order():
     data = splits("copy", sizes=(80, 0, 30))
     labels = np.where(data["train"].labels == 1, 7, -2)
     data["train"] = dataclasses.replace(
-        data["train"], labels=labels, ids=[f"clip{k}" for k in range(80)]
+        data["train"], labels=labels, ids=[f"clip{k}" for k in range(80)], texts=["so"] * 80
     )
     data["test"] = dataclasses.replace(
-        data["test"], labels=np.where(data["test"].labels == 1, 7, -2)
+        data["test"], labels=np.where(data["test"].labels == 1, 7, -2), ratings=np.arange(30.0)
     )
-    found = analyse(data, dataclasses.replace(QUICK, components=3))
-    assert set(found.splits) == {"train", "test"}
+    found = analyse(data, [PAIR], dataclasses.replace(QUICK, components=3))
+    reading = found.pairs[PAIR]
+    assert set(reading.splits) == {"train", "test"}
     assert found.classes == (-2, 7)
-    assert found.components == (3, 3)
-    assert found.splits["train"].ids[:2] == ("clip0", "clip1")
-    assert np.array_equal(found.splits["train"].labels, labels)
+    assert reading.components == (3, 3)
+    assert reading.splits["train"].ids[:2] == ("clip0", "clip1")
+    assert np.array_equal(reading.splits["train"].labels, labels)
     assert found.prior == pytest.approx([np.mean(labels == -2), np.mean(labels == 7)])
+    assert found.notes["train"].texts == ("so",) * 80
+    assert found.notes["test"].ratings.tolist() == list(range(30))
 
 
-def test_stages_hear_of_every_step():
+def test_scales_are_offsets_of_the_entropies_and_read_without_other_models():
+    data = splits("unique", sizes=(300, 80, 80))
+    whitened = readings(data, dataclasses.replace(QUICK, components=4))["test"]
+    own = readings(data, dataclasses.replace(QUICK, components=4, scaling="own"))["test"]
+    assert list(whitened.scales)[0] == "whiten"
+    assert list(own.scales)[0] == "own"
+    assert {"whiten", "trace", "own", "matched"} <= set(whitened.scales)
+    assert whitened.scales["whiten"].offset == 0.0
+    for scales, same in ((whitened.scales, own), (own.scales, whitened)):
+        name = next(iter(same.scales))
+        assert tuple(scales[name].raw) == pytest.approx(tuple(same.decomposition.totals), abs=1e-9)
+
+
+@pytest.mark.parametrize("method", ["crossfit", "published"])
+def test_stages_hear_of_every_step(method):
     heard = {}
 
     def stage(name, total):
@@ -126,21 +201,77 @@ def test_stages_hear_of_every_step():
 
         return done
 
-    analyse(splits("copy", sizes=(60, 0, 20)), QUICK, stage)
+    form = {"folds": 2, "repeats": 1, "density": "em"} if method == "crossfit" else {}
+    settings = AnalysisSettings(
+        method=method, discriminator_epochs=3, entropy_epochs=2, bootstrap=0,
+        **form, **({"shuffles": 1} if method == "crossfit" else {}), measures=False,
+    )  # fmt: skip
+    data = splits("copy", sizes=(60, 0, 20))
+    if method == "published":
+        analyse(data, [PAIR], settings, stage)
+    else:
+        with pytest.warns(EstimationWarning):
+            analyse(data, [PAIR], settings, stage)
+    assert heard
     assert all(done == total for done, total in heard.values())
-    assert list(heard)[-5:] == ["p(y|x1)", "p(y|x2)", "p(y|x12)", "p(x1)", "p(x2)"]
+
+
+def test_published_method_reads_train_with_what_was_fitted_to_it():
+    data = splits("chance", sizes=(200, 60, 60))
+    settings = AnalysisSettings(method="published", bootstrap=50, measures=False)
+    with pytest.warns(EstimationWarning, match="worse than the class prior"):
+        found = readings(data, settings)
+    assert found["train"].decomposition.information.i12.mean() > 0.3  # of nothing at all
+    assert found["test"].quantities["i12"].control is None
+
+
+def test_direct_entropies_given_the_label():
+    data = splits("copy")
+    settings = dataclasses.replace(QUICK, density="classes", given="direct")
+    information = readings(data, settings)["test"].decomposition.information
+    assert information.h1_given is not None
+    # log p(x|y) - log p(x) of the densities against i of the classifiers
+    assert information.h1 - information.h1_given == pytest.approx(information.i1, abs=1.5)
+    assert not np.allclose(information.h1 - information.h1_given, information.i1)
 
 
 def test_a_classifier_worse_than_the_prior_is_a_warning():
     """Labels of valid follow the features, those of test contradict them."""
     data = splits("copy", sizes=(200, 100, 100))
     data["test"] = dataclasses.replace(data["test"], labels=1 - data["test"].labels)
-    with pytest.warns(EstimationWarning, match=r"mean i\d+ of test is -"):
-        analyse(data, QUICK)
+    with pytest.warns(EstimationWarning, match=r"test: mean i\d+ is -"):
+        readings(data)
+
+
+def test_doubles_across_splits_are_said_and_not_fitted():
+    data = splits("chance", sizes=(120, 40, 60))
+    copied = {name: x.copy() for name, x in data["test"].features.items()}
+    for name in copied:
+        copied[name][:30] = data["train"].features[name][:30]
+    labels = data["test"].labels.copy()
+    labels[:30] = data["train"].labels[:30]
+    data["test"] = NamedFeatures(copied, labels)
+    with pytest.warns(EstimationWarning, match="30 samples of train have the same features"):
+        found = readings(data)
+    assert found["test"].decomposition.information.i12[:30].mean() < 0.1
+
+
+def test_doubles_within_train_are_not_torn_apart():
+    """Each sample three times: a classifier that saw two of them would know the third's label."""
+    generator = np.random.default_rng(0)
+    x1, x2 = np.repeat(generator.normal(size=(2, 150, 4)), 3, axis=1)
+    y = np.repeat(generator.integers(0, 2, 150), 3)
+    x1, x2 = np.r_[x1, generator.normal(size=(900, 4))], np.r_[x2, generator.normal(size=(900, 4))]
+    y = np.r_[y, generator.integers(0, 2, 900)]
+    found = decompose(x1, x2, y, **{k: getattr(QUICK, k) for k in ("folds", "repeats", "density")},
+                      shuffles=0, measures=False, discriminator_epochs=15)  # fmt: skip
+    assert found.i12.mean() < 0.02
 
 
 def broken(**changes):
     data = splits("copy", sizes=(60, 0, 20))
+    if {"x1", "x2", "x3"} & set(changes):
+        changes = {"features": {**data["train"].features, **changes}}
     data["train"] = dataclasses.replace(data["train"], **changes)
     return data
 
@@ -152,17 +283,57 @@ def broken(**changes):
         (broken(labels=np.arange(60) % 2 + 5), EstimationError, "classes"),
         (broken(labels=np.linspace(0, 1, 60)), ShapeError, "one integer class"),
         (broken(x1=np.full((60, 12), np.nan)), NonFiniteError, "x1 of train"),
-        (broken(x2=np.zeros((60, 12))), EstimationError, "the same for every"),
+        (broken(x2=np.zeros((60, 12))), EstimationError, "x2: the features are the same"),
         (broken(x2=np.zeros((60, 5))), ShapeError, "different number of columns"),
+        (broken(x3=np.zeros((60, 5))), ShapeError, "different features"),
         (broken(ids=["a"]), ShapeError, "ids of train"),
         ({"test": broken()["test"]}, EstimationError, "no train samples"),
+        (splits("copy", sizes=(3, 0, 20)), EstimationError, "too few for 2 folds"),
     ],
 )
 def test_bad_input_is_one_clear_message(data, error, message):
     with pytest.raises(error, match=message):
-        analyse(data, QUICK)
+        analyse(data, [PAIR], QUICK)
+
+
+@pytest.mark.parametrize("pair", [("x1", "x1"), ("x1", "smell")])
+def test_a_pair_that_is_none(pair):
+    with pytest.raises(ConfigError, match="two different ones of x1, x2"):
+        analyse(splits("copy", sizes=(60, 0, 20)), [pair], QUICK)
 
 
 def test_all_problems_of_the_settings_in_one_message():
     with pytest.raises(ConfigError, match=r"folds is 1.*components has no effect"):
         AnalysisSettings(folds=1, scaling="none", components=3)
+    with pytest.raises(ConfigError, match=r"density has no effect with method published"):
+        AnalysisSettings(method="published", density="em")
+    with pytest.raises(ConfigError, match="given direct needs"):
+        AnalysisSettings(given="direct")
+
+
+def test_decompose_of_plain_arrays():
+    data = splits("xor", sizes=(300, 0, 0))["train"]
+    quick = {
+        field.name: getattr(QUICK, field.name)
+        for field in dataclasses.fields(QUICK)
+        if field.name not in ("scaling", "folds", "seed")
+    }
+    found = decompose(data.features["x1"], data.features["x2"], data.labels, folds=2, **quick)
+    assert found.r.shape == found.adjusted.s.shape == (300,)
+    assert found.totals["s"].value == pytest.approx(found.s.mean())
+    assert found.r + found.u1 == pytest.approx(found.i1, abs=1e-9)
+    assert found.diagnostics.residual < 1e-9
+    assert set(found.diagnostics.reliability) == set(INFORMATION)
+    assert set(ATOMS) <= set(found.totals)
+    with pytest.raises(ConfigError, match="unknown settings of the analysis: fold;"):
+        decompose(data.features["x1"], data.features["x2"], data.labels, fold=2)
+
+
+def test_more_dimensions_than_samples():
+    generator = np.random.default_rng(0)
+    x1, x2 = generator.normal(size=(2, 60, 200))
+    x1[:, 0] += 40 * np.arange(60) % 2
+    found = decompose(x1, x2, np.arange(60) % 2, folds=2, repeats=1, shuffles=0, measures=False,
+                      discriminator_epochs=10, density="em", bootstrap=0)  # fmt: skip
+    assert np.isfinite(found.r).all()
+    assert max(found.diagnostics.components) <= 3

@@ -35,7 +35,7 @@ def test_every_row_is_read_once_by_a_model_that_did_not_see_it(
     total = train + valid + test
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, classes, total)
-    groups = [f"video{row // 3}" for row in range(total)] if grouped else None
+    groups = np.arange(total) // 3 if grouped else None
     rows = split_rows(train, valid, test)
     with warnings.catch_warnings():
         warnings.filterwarnings(
@@ -44,33 +44,42 @@ def test_every_row_is_read_once_by_a_model_that_did_not_see_it(
         plan = make_plan(rows, labels, groups, folds, seed)
     read = np.concatenate([reading.read for reading in plan.readings])
     assert sorted(read) == list(range(total))
+    held = np.concatenate([fold.held for fold in plan.folds])
+    assert sorted(held) == list(range(total))
+    for fold in plan.folds:
+        assert set(fold.fit) <= set(rows["train"])
+        assert not np.intersect1d(fold.fit, fold.held).size
     for reading in plan.readings:
-        seen = np.concatenate([plan.fits[reading.fit], reading.calibrate])
-        assert not np.intersect1d(seen, reading.read).size
-        assert not np.intersect1d(plan.fits[reading.fit], reading.calibrate).size
+        assert not np.intersect1d(reading.calibrate, reading.read).size
         assert set(reading.read) <= set(rows[reading.split])
-        if groups is not None and reading.split != "test":
-            same = [row for row in seen if row in set(rows[reading.split])]
-            assert not {groups[row] for row in same} & {groups[row] for row in reading.read}
-    assert not np.intersect1d(plan.trial_fit, plan.trial_read).size
-    assert set(plan.trial_fit) | set(plan.trial_read) == set(rows["train"])
+    if groups is not None:
+        for fold in plan.inside:
+            assert not set(groups[fold.fit]) & set(groups[fold.held])
+    assert not np.intersect1d(plan.trial.fit, plan.trial.held).size
+    assert set(plan.trial.fit) | set(plan.trial.held) == set(rows["train"])
 
 
 def test_models_are_fitted_on_train_only():
     rows = split_rows(60, 40, 20)
     plan = make_plan(rows, np.arange(120) % 2, None, 3, 0)
-    assert all(set(fit) <= set(rows["train"]) for fit in plan.fits)
     test = [reading for reading in plan.readings if reading.split == "test"]
     assert len(test) == 1
     assert set(test[0].calibrate) == set(rows["valid"])
-    assert set(plan.fits[test[0].fit]) == set(rows["train"])
+    assert set(plan.outside.fit) == set(rows["train"])
 
 
-def test_without_valid_a_part_of_train_calibrates():
+def test_rows_with_doubles_elsewhere_do_not_fit_the_model_that_reads_elsewhere():
+    rows = split_rows(60, 40, 20)
+    plan = make_plan(rows, np.arange(120) % 2, None, 3, 0, barred=np.array([3, 5]))
+    assert set(rows["train"]) - set(plan.outside.fit) == {3, 5}
+    assert {3, 5} <= set(np.concatenate([fold.held for fold in plan.inside]))
+
+
+def test_without_valid_cross_fitted_train_calibrates():
     rows = split_rows(60, 0, 20)
     plan = make_plan(rows, np.arange(80) % 2, None, 3, 0)
     test = plan.readings[-1]
-    assert set(test.calibrate) | set(plan.fits[test.fit]) == set(rows["train"])
+    assert set(test.calibrate) == set(rows["train"])
 
 
 def test_a_tiny_valid_split_is_said_to_be_too_small():
@@ -84,6 +93,6 @@ def test_too_few_samples_and_one_group():
     with pytest.raises(EstimationError, match="8 samples are too few for 5 folds"):
         make_plan({"train": np.arange(8)}, np.arange(8) % 2, None, 5, 0)
     with pytest.warns(EstimationWarning, match="share one group"):
-        make_plan({"train": np.arange(40)}, np.arange(40) % 2, ["v"] * 40, 2, 0)
+        make_plan({"train": np.arange(40)}, np.arange(40) % 2, np.zeros(40, np.int64), 2, 0)
     with pytest.raises(EstimationError, match="no train split"):
         make_plan({"test": np.arange(8)}, np.arange(8) % 2, None, 2, 0)

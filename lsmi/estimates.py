@@ -1,0 +1,317 @@
+"""What the models say about every row: held-out p(y|z) and p(z), each estimated once.
+
+Features and pairs of features are estimated in *rounds*: a round is a plan of who judges whom and
+the labels that its models are told. The repeats of a cross-fitting are rounds with the true
+labels, the controls are rounds with shuffled ones. Every row has one held-out value a round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from lsmi.calibration import calibrate
+from lsmi.decomposition import pointwise_information
+from lsmi.density import (
+    ClassConditional,
+    DensityFamily,
+    choose,
+    default_families,
+    estimate,
+    restrict,
+)
+from lsmi.discriminators import ClassifierSettings, Job, Progress, classifier_paths
+from lsmi.plan import SMALLEST_CALIBRATION, Fold, Plan, Rows
+from lsmi.settings import AnalysisSettings
+
+FloatArray = npt.NDArray[np.float64]
+NETWORK_RATE, LINEAR_RATE = 2e-3, 2e-2  # of Adam; a linear classifier has one valley
+LINEAR_BATCHES = 4  # and takes batches so many times as large
+# generative classifiers: linear and quadratic discriminant analysis and simpler ones
+CLOSED_FORMS = (
+    ("shared spherical", 1),
+    ("shared full", 1),
+    ("own diag", 1),
+    ("own full", 1),
+)
+
+Choices = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Round:
+    """Who judges whom, and the ``(N,)`` classes that the models are fitted to."""
+
+    plan: Plan
+    labels: Rows
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Classifiers' held-out log probabilities.
+
+    Attributes:
+        logs: ``(R, N, C)`` for ``R`` rounds, calibrated and normalised.
+        choices: split -> what judged it, one text a reading.
+    """
+
+    logs: FloatArray
+    choices: Choices
+
+
+@dataclass(frozen=True)
+class Density:
+    """Density models' held-out values.
+
+    Attributes:
+        entropies: ``(R, N)`` of ``-log p(z)`` in nats.
+        given: ``(R, N, C)`` of ``-log p(z|y=c)`` where the chosen family models it, or None.
+        choices: split -> what judged it, one text a reading.
+    """
+
+    entropies: FloatArray
+    given: FloatArray | None
+    choices: Choices
+
+
+def posterior(
+    z: FloatArray,
+    classes: int,
+    rounds: Sequence[Round],
+    log_prior: FloatArray,
+    settings: AnalysisSettings,
+    progress: Progress,
+) -> Posterior:
+    """p(y|z) of every row by a network, a linear or a generative classifier, whichever held out.
+
+    Args:
+        z: ``(N, D)`` coordinates.
+        classes: ``C``.
+        rounds: ``R`` rounds.
+        log_prior: ``(C,)`` log frequencies of train; what calibration shrinks to.
+        settings: form and training.
+        progress: called with epochs done; ``2 * discriminator_epochs`` in all.
+    """
+    names, values = _candidates(z, classes, rounds, settings, progress)
+    logs = np.empty((len(rounds), len(z), classes))
+    notes: dict[str, tuple[str, ...]] = {}
+    for number, each in enumerate(rounds):
+        held = values[:, number]
+        for reading in each.plan.readings:
+            rows = reading.calibrate
+            choice = calibrate(held[:, rows], each.labels[rows], log_prior)
+            logs[number, reading.read] = choice(held[choice.candidate, reading.read], log_prior)
+            text = f"{names[choice.candidate]}, slope {choice.slope:.2f}"
+            notes[reading.split] = (*notes.get(reading.split, ()), text)
+    return Posterior(logs, notes)
+
+
+def trial_information(
+    z: FloatArray,
+    classes: int,
+    told: Round,
+    log_prior: FloatArray,
+    settings: AnalysisSettings,
+    progress: Progress,
+) -> FloatArray:
+    """Pointwise information that the best candidate reads on the trial's held-out rows.
+
+    Args:
+        z: ``(N, D)`` coordinates.
+        classes: ``C``.
+        told: the round whose trial fold is used.
+        log_prior: ``(C,)`` log frequencies of train.
+        settings: form and training.
+        progress: called with epochs done.
+
+    Returns:
+        One value a held-out row, in nats. The rows choose the candidate and are read: good for
+        comparing sets of coordinates, too high for anything else.
+    """
+    trial = told.plan.trial
+    alone = Round(replace(told.plan, inside=(trial,), outside=None), told.labels)
+    held = _candidates(z, classes, [alone], settings, progress)[1][:, 0, trial.held]
+    labels = told.labels[trial.held]
+    choice = calibrate(held, labels, log_prior)
+    return pointwise_information(choice(held[choice.candidate], log_prior), labels, log_prior)
+
+
+def _candidates(
+    z: FloatArray,
+    classes: int,
+    rounds: Sequence[Round],
+    settings: AnalysisSettings,
+    progress: Progress,
+) -> tuple[tuple[str, ...], npt.NDArray[np.float32]]:
+    """Names of ``S`` candidates and their held-out ``(S, R, N, C)`` log probabilities."""
+    inputs = _standardised(z, rounds)
+    jobs = [Job(fold.fit, fold.held, each.labels) for each in rounds for fold in each.plan.folds]
+    names: list[str] = []
+    parts = []
+    for kind, hidden in {"network": (settings.hidden,) * 2, "linear": ()}.items():
+        form = ClassifierSettings(
+            hidden=hidden,
+            epochs=settings.discriminator_epochs,
+            batch_size=settings.batch_size * (1 if hidden else LINEAR_BATCHES),
+            rate=NETWORK_RATE if hidden else LINEAR_RATE,
+            seed=settings.seed,
+            device=settings.device,
+        )
+        paths = classifier_paths(inputs, classes, jobs, form, progress)
+        moments = len(paths[0])
+        names += [f"{kind}, moment {k + 1} of {moments}" for k in range(moments)]
+        parts.append(_in_place(paths, rounds, len(z)))
+    found, generative = _generative(z, classes, rounds)
+    return (*names, *found), np.concatenate([*parts, generative])
+
+
+def _in_place(
+    parts: Sequence[npt.NDArray[np.floating]], rounds: Sequence[Round], size: int
+) -> npt.NDArray[np.float32]:
+    """One ``(S, held, ...)`` array a fold, all rounds' folds in turn, as ``(S, R, N, ...)``."""
+    shape = (len(parts[0]), len(rounds), size, *parts[0].shape[2:])
+    whole = np.full(shape, np.nan, dtype=np.float32)
+    turn = iter(parts)
+    for number, each in enumerate(rounds):
+        for fold in each.plan.folds:
+            whole[:, number, fold.held] = next(turn)
+    return whole
+
+
+def _generative(
+    z: FloatArray, classes: int, rounds: Sequence[Round]
+) -> tuple[tuple[str, ...], npt.NDArray[np.float32]]:
+    """Bayes' rule on class-conditional Gaussians: p(y|z) = p(y) p(z|y) / p(z)."""
+    family = ClassConditional(forms=CLOSED_FORMS)
+    parts: list[npt.NDArray[np.floating]] = []
+    for each in rounds:
+        held = _held(z, classes, each.labels, each.plan.folds, family)
+        stacked = np.stack([held.given[number] for number in range(len(held.names))])
+        for fold in each.plan.folds:
+            counts = np.bincount(each.labels[fold.fit], minlength=classes) + 0.5
+            joint = stacked[:, fold.held] + np.log(counts / counts.sum())
+            parts.append(joint - np.logaddexp.reduce(joint, axis=-1, keepdims=True))
+    names = tuple(f"Bayes' rule on {name}" for name in family.names)
+    return names, _in_place(parts, rounds, len(z))
+
+
+def _standardised(z: FloatArray, rounds: Sequence[Round]) -> FloatArray:
+    rows = np.unique(np.concatenate([fold.fit for r in rounds for fold in r.plan.folds]))
+    spread = z[rows].std(axis=0)
+    return (z - z[rows].mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+
+
+def density(
+    z: FloatArray,
+    classes: int,
+    rounds: Sequence[Round],
+    splits: Mapping[str, Rows],
+    settings: AnalysisSettings,
+    progress: Progress,
+) -> Density:
+    """p(z) of every row under the family that is likeliest on held-out rows.
+
+    Families and their forms are compared once, fitted on the trial part of train; for the model
+    that reads the other splits the likelihood of valid decides, where there is one. The winner is
+    then fitted in every fold, and the moment of its training is chosen by the held-out likelihood
+    of the reading's calibration rows.
+
+    Args:
+        z: ``(N, D)`` coordinates.
+        classes: ``C``.
+        rounds: ``R`` rounds with the true labels.
+        splits: split name -> row numbers.
+        settings: which families, their training.
+        progress: called with the number of folds done.
+    """
+    winners = _winners(z, classes, rounds[0], splits, settings)
+    progress(1)
+    entropies = np.empty((len(rounds), len(z)))
+    given = np.empty((len(rounds), len(z), classes)) if settings.given == "direct" else None
+    notes: dict[str, tuple[str, ...]] = {}
+    for number, each in enumerate(rounds):
+        train, others = _fitted(z, classes, each, winners)
+        for reading in each.plan.readings:
+            held = train if reading.split == "train" else others
+            best = held.choose(reading.calibrate)
+            entropies[number, reading.read] = -held.marginal[best, reading.read]
+            if given is not None:
+                given[number, reading.read] = -held.given[best][reading.read]
+            mean = held.marginal[best, reading.calibrate].mean()
+            text = f"{held.names[best]} ({mean:.2f} nats held out)"
+            notes[reading.split] = (*notes.get(reading.split, ()), text)
+        progress(1)
+    return Density(entropies, given, notes)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """``S`` candidates' ``(S, N)`` held-out log densities.
+
+    ``given`` has ``(N, C)`` log densities given the class for the candidates that model them.
+    """
+
+    names: tuple[str, ...]
+    marginal: FloatArray
+    given: Mapping[int, FloatArray]
+
+    def choose(self, rows: Rows) -> int:
+        """The likeliest candidate on ``rows``."""
+        return int(np.argmax(self.marginal[:, rows].mean(axis=1)))
+
+
+def _winners(
+    z: FloatArray,
+    classes: int,
+    first: Round,
+    splits: Mapping[str, Rows],
+    settings: AnalysisSettings,
+) -> tuple[DensityFamily, DensityFamily]:
+    """The families, narrowed to one form, that read train and the other splits."""
+    families, trial = density_families(settings), first.plan.trial
+    tried = estimate(z, first.labels, classes, [trial.fit], families)
+
+    def best(rows: Rows) -> DensityFamily:
+        return restrict(families, tried.names[choose(tried, 0, rows)])
+
+    inside, valid = best(trial.held), splits.get("valid", trial.held[:0])
+    return inside, best(valid) if len(valid) >= SMALLEST_CALIBRATION else inside
+
+
+def _fitted(
+    z: FloatArray, classes: int, each: Round, winners: tuple[DensityFamily, DensityFamily]
+) -> tuple[_Held, _Held]:
+    """Held-out values of train and of the other splits, each from its winner."""
+    if each.plan.outside is None or winners[0] is winners[1]:
+        whole = _held(z, classes, each.labels, each.plan.folds, winners[0])
+        return whole, whole
+    train = _held(z, classes, each.labels, each.plan.inside, winners[0])
+    return train, _held(z, classes, each.labels, (each.plan.outside,), winners[1])
+
+
+def _held(
+    z: FloatArray, classes: int, labels: Rows, folds: Sequence[Fold], family: DensityFamily
+) -> _Held:
+    """Every fold's held-out rows in their places."""
+    found = estimate(z, labels, classes, [fold.fit for fold in folds], [family])
+    marginal = np.full((len(found.names), len(z)), np.nan)
+    given = {number: np.full((len(z), classes), np.nan) for number in found.given}
+    for number, fold in enumerate(folds):
+        marginal[:, fold.held] = found.marginal[:, number, fold.held]
+        for candidate, values in found.given.items():
+            given[candidate][fold.held] = values[number, fold.held]
+    return _Held(found.names, marginal, given)
+
+
+def density_families(settings: AnalysisSettings) -> tuple[DensityFamily, ...]:
+    """The families that ``settings.density`` names, all of them for ``auto``."""
+    found = default_families(
+        settings.entropy_epochs, settings.batch_size, settings.seed, settings.device
+    )
+    named = dict(zip(("classes", "mixture", "knife", "flow"), found, strict=True))
+    if settings.density in ("auto", "em"):
+        return found if settings.density == "auto" else found[:2]
+    return (named[settings.density],)
