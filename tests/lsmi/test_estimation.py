@@ -399,15 +399,19 @@ def as_given(model, batch):
 QUICK = {"shuffles": 1, "bootstrap": 50, "repeats": 1, "folds": 3, "measures": False}
 
 
+@pytest.mark.filterwarnings("ignore:.*not distinguishable:mimrl.errors.EstimationWarning")
 def test_what_one_feature_knows_is_unique_to_it():
-    """At a distance of 3 sqrt(3) standard deviations the label is all but certain from x1."""
+    """At a distance of 3 sqrt(3) standard deviations the label is all but certain from x1.
+
+    Tolerance: six readings with other seeds were off by 0.035 nats at most.
+    """
     results = run_lsmi_estimation(
         None, planted(300, 0), planted(200, 1), adapter=as_given, seed=3, **QUICK
     )
     for found in (results["train"], results["val"]):
-        assert found["U1_mean"] == pytest.approx(found["label_entropy"], abs=0.08)
+        assert found["U1_mean"] == pytest.approx(found["label_entropy"], abs=0.06)
         for name in ("R_mean", "U2_mean", "S_mean"):
-            assert abs(found[name]) < 0.08
+            assert abs(found[name]) < 0.06
         for ending in ("", "_raw"):
             r, u1, u2, s = (found[f"{name}_sample{ending}"] for name in ("r", "u1", "u2", "s"))
             torch.testing.assert_close(r + u1, found["i1_sample"])
