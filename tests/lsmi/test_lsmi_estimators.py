@@ -11,8 +11,9 @@ from scipy.stats import multivariate_normal
 
 from lsmi.calibration import calibrate
 from lsmi.density import Knife, Mixture, knife_log_density, log_densities
-from lsmi.discriminators import ClassifierSettings, classifier_paths, moments
-from lsmi.preprocessing import check_features, fit_whitening
+from lsmi.discriminators import PATIENCE, ClassifierSettings, Job, classifier_paths, moments
+from lsmi.preprocessing import coordinates, fit_whitening, log_volumes
+from lsmi.samples import check_features
 from mimrl.errors import EstimationError, NonFiniteError, ShapeError
 
 
@@ -82,32 +83,51 @@ def test_classifiers_learn_xor_and_the_exact_posterior_of_two_gaussians():
     xor = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
     shifted = generator.integers(0, 2, 1200)
     gaussian = generator.normal(size=(1200, 1)) + 1.5 * shifted[:, None]
-    rows = [np.arange(900), np.arange(300, 1200)]
-    settings = ClassifierSettings(hidden=(64, 64), epochs=25, members=1)
-    path = classifier_paths(x, xor, 2, rows, settings)
-    assert path.shape == (25, 2, 1200, 2)
-    assert (path[-1, 0, 900:].argmax(axis=1) == xor[900:]).mean() > 0.97
-    linear = ClassifierSettings(hidden=(), epochs=25, rate=2e-2, members=1)
-    logs = classifier_paths(gaussian, shifted, 2, rows, linear)[-1, 1]
-    odds = 1.5 * gaussian[:, 0] - 1.5**2 / 2
+    fits = (np.arange(900), np.arange(300, 1200))
+    held = (np.arange(900, 1200), np.arange(250))
+    jobs = [Job(fit, rows, xor) for fit, rows in zip(fits, held, strict=True)]
+    path = classifier_paths(x, 2, jobs, ClassifierSettings(hidden=(64, 64), epochs=25))
+    assert [part.shape[1:] for part in path] == [(300, 2), (250, 2)]
+    for part, rows in zip(path, held, strict=True):
+        assert (part[-1].argmax(axis=1) == xor[rows]).mean() > 0.97
+    linear = ClassifierSettings(hidden=(), epochs=25, rate=2e-2, members=2)
+    jobs = [Job(fit, rows, shifted) for fit, rows in zip(fits, held, strict=True)]
+    logs = classifier_paths(gaussian, 2, jobs, linear)[1][-1]
+    odds = 1.5 * gaussian[held[1], 0] - 1.5**2 / 2
     assert logs[:, 1] - logs[:, 0] == pytest.approx(odds, abs=0.5)  # 900 rows: s.e. about 0.15
 
 
 def test_rows_outside_a_fit_do_not_touch_it():
+    """Held-out labels decide at most when all trainings end, here after three epochs anyway."""
     generator = np.random.default_rng(0)
     x, labels = generator.normal(size=(120, 3)), generator.integers(0, 3, 120)
     settings = ClassifierSettings(hidden=(8,), epochs=3)
-    rows = [np.arange(80)]
-    path = classifier_paths(x, labels, 3, rows, settings)
+    fit, held = np.arange(80), np.arange(80, 120)
+    (path,) = classifier_paths(x, 3, [Job(fit, held, labels)], settings)
     other = np.where(np.arange(120) < 80, labels, 0)
-    assert np.array_equal(path, classifier_paths(x, other, 3, rows, settings))
-    assert np.array_equal(path, classifier_paths(x, labels, 3, rows, settings))
+    moved = np.where(np.arange(120)[:, None] < 110, x, 9.0)
+    (labelled,) = classifier_paths(x, 3, [Job(fit, held, other)], settings)
+    (shifted,) = classifier_paths(moved, 3, [Job(fit, held, labels)], settings)
+    assert np.array_equal(path, labelled)
+    assert np.array_equal(path[:, :30], shifted[:, :30])
+
+
+def test_a_training_that_only_overfits_ends_early():
+    generator = np.random.default_rng(0)
+    x, labels = generator.normal(size=(300, 8)), generator.integers(0, 2, 300)
+    job = Job(np.arange(200), np.arange(200, 300), labels)
+    heard = []
+    settings = ClassifierSettings(hidden=(64, 64), epochs=200, rate=1e-2)
+    (path,) = classifier_paths(x, 2, [job], settings, heard.append)
+    assert PATIENCE < len(path) < 25
+    assert sum(heard) == 200
 
 
 def test_estimators_leave_the_global_generators_alone():
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     x = np.random.default_rng(0).normal(size=(90, 2))
-    classifier_paths(x, np.arange(90) % 2, 2, [np.arange(80)], ClassifierSettings(epochs=1))
+    job = Job(np.arange(80), np.arange(80, 90), np.arange(90) % 2)
+    classifier_paths(x, 2, [job], ClassifierSettings(epochs=1))
     log_densities(x, [np.arange(80)], (Mixture(), Knife(epochs=1)))
     assert torch.equal(torch_state, torch.random.get_rng_state())
     assert np.array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002
@@ -153,3 +173,36 @@ def test_densities_find_the_entropy_of_a_mixture_in_any_units(scale):
 def test_moments_end_with_the_last_epoch():
     assert max(moments(37)) == 37
     assert sorted(moments(1)) == [1]
+
+
+def test_volumes_are_the_log_determinants_of_the_maps():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(500, 3)) @ generator.normal(size=(3, 3)) * [1.0, 5.0, 0.1]
+    covariance = np.cov(x.T, ddof=0)
+    found = log_volumes(covariance)
+    white = np.linalg.inv(np.linalg.cholesky(covariance))  # any whitening: a rotation has volume 0
+    # h(A x) = h(x) + log |det A|
+    assert found["whiten"] == pytest.approx(np.linalg.slogdet(white)[1])
+    scaling = np.diag(1 / np.sqrt(np.diag(covariance)))
+    assert found["standard"] == pytest.approx(np.linalg.slogdet(scaling)[1])
+    assert found["trace"] == pytest.approx(-1.5 * np.log(np.trace(covariance) / 3))
+    assert "whiten" not in log_volumes(np.diag([1.0, 0.0]) + 1e-20)
+
+
+def test_coordinates_of_every_scaling_say_what_the_others_would_add():
+    generator = np.random.default_rng(0)
+    x = np.c_[generator.normal(size=(80, 3)) * [1.0, 5.0, 0.1], np.full(80, 2.0)]
+    rows = np.arange(60)
+    whitened = coordinates(x, rows, "whiten", None, "x")
+    own = coordinates(x, rows, "own", None, "x")
+    assert np.array_equal(whitened.values, own.values)
+    assert list(whitened.volumes)[0] == "whiten"
+    gap = own.volumes["own"] - own.volumes["whiten"]
+    assert whitened.volumes["own"] - whitened.volumes["whiten"] == pytest.approx(gap)
+    standard = coordinates(x, rows, "standard", None, "x").values
+    assert standard.shape == (80, 3)
+    assert standard[rows].std(axis=0) == pytest.approx(1)
+    with pytest.raises(EstimationError, match="1 of 4 coordinates are the same"):
+        coordinates(x, rows, "none", None, "x")
+    assert np.array_equal(coordinates(x[:, :3], rows, "none", None, "x").values, x[:, :3])
+    assert coordinates(x, rows, "whiten", 2, "x").values.shape == (80, 2)
