@@ -1,0 +1,123 @@
+"""What the report computes from a reading: nothing is fitted here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lsmi.decomposition import Totals, raw_atoms
+from lsmi.results import ATOMS, INFORMATION, Quantity, SplitReading
+
+FloatArray = npt.NDArray[np.float64]
+ROUNDING = 1e-9  # nats that sums of float64 may miss each other by
+NORMAL_95 = 1.96  # half a 95 % interval in standard errors
+SUFFIX = {"raw": "", "adjusted": "_adjusted", "feasible": "_feasible"}
+
+
+def kinds(reading: SplitReading) -> tuple[str, ...]:
+    """``raw``, ``adjusted`` and, where there is a total of it, ``feasible``."""
+    return tuple(kind for kind, suffix in SUFFIX.items() if f"r{suffix}" in reading.quantities)
+
+
+def distinct_kinds(reading: SplitReading) -> tuple[str, ...]:
+    """The same without ``feasible`` where its shift is the published one."""
+    known = reading.decomposition
+    same = known.feasible_shift is not None and abs(known.feasible_shift - known.shift) <= ROUNDING
+    return tuple(kind for kind in kinds(reading) if not (same and kind == "feasible"))
+
+
+def quantities(reading: SplitReading, kind: str) -> dict[str, Quantity]:
+    """Atom -> its total with interval and control, of one of :func:`kinds`."""
+    return {atom: reading.quantities[atom + SUFFIX[kind]] for atom in ATOMS}
+
+
+def shift_of(reading: SplitReading, kind: str) -> float:
+    """What the kind adds to R and S and takes from U1 and U2, in nats."""
+    known = reading.decomposition
+    shifts = {"raw": 0.0, "adjusted": known.shift, "feasible": known.feasible_shift}
+    found = shifts[kind]
+    return float("nan") if found is None else found
+
+
+def unclear(reading: SplitReading) -> tuple[str, ...]:
+    """Names of the quantities that shuffled labels would give as well."""
+    return tuple(name for name, found in reading.quantities.items() if found.above_chance is False)
+
+
+def has_control(reading: SplitReading) -> bool:
+    """Whether labels were shuffled for comparison."""
+    return any(found.above_chance is not None for found in reading.quantities.values())
+
+
+def totals_at(reading: SplitReading, offset: float) -> Totals:
+    """Raw totals, had ``h1 - h2`` been larger by ``offset`` nats: the formulas once more."""
+    return raw_atoms(reading.decomposition.information.offset(offset)).totals
+
+
+def leading_shares(reading: SplitReading, label: int | None = None) -> dict[str, float]:
+    """Atom -> share of samples (of one class) whose largest adjusted atom it is.
+
+    NaN where no sample has this label.
+    """
+    leading = reading.leading if label is None else reading.leading[reading.labels == label]
+    count = len(leading)
+    return {
+        atom: float((leading == atom).sum() / count) if count else float("nan") for atom in ATOMS
+    }
+
+
+def most_synergistic(reading: SplitReading, count: int) -> npt.NDArray[np.int64]:
+    """Rows of the samples with the largest synergy, the largest first."""
+    return _largest(reading.decomposition.adjusted.s, count)
+
+
+def most_one_sided(reading: SplitReading, count: int) -> npt.NDArray[np.int64]:
+    """Rows of the samples with the largest ``|u1 - u2|``, which no shift changes."""
+    atoms = reading.decomposition.adjusted
+    return _largest(np.abs(atoms.u1 - atoms.u2), count)
+
+
+def _largest(values: FloatArray, count: int) -> npt.NDArray[np.int64]:
+    return np.argsort(-values, kind="stable")[:count].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with a 95 % interval, in nats."""
+
+    value: float
+    low: float
+    high: float
+
+
+def balance(reading: SplitReading) -> Estimate:
+    """``|U1 - U2|``: how one-sided the pair is; the same before and after any shift.
+
+    ``U1 - U2 = I1 - I2``, a mean over samples. Its standard error is that of independent samples,
+    widened as much as the intervals of I1 and I2 are wider than independent samples would give
+    (groups, several seeds).
+    """
+    known = reading.decomposition.information
+    difference = known.i1 - known.i2
+    half = NORMAL_95 * _error(difference) * _widening(reading)
+    value = float(difference.mean())
+    low, high = value - half, value + half
+    if low <= 0 <= high:
+        return Estimate(abs(value), 0.0, max(-low, high))
+    return Estimate(abs(value), min(abs(low), abs(high)), max(abs(low), abs(high)))
+
+
+def _widening(reading: SplitReading) -> float:
+    factors = [1.0]
+    for name in INFORMATION[:2]:
+        found = reading.quantities[name]
+        plain = 2 * NORMAL_95 * _error(getattr(reading.decomposition.information, name))
+        if plain > 0:
+            factors.append((found.high - found.low) / plain)
+    return max(factors)
+
+
+def _error(values: FloatArray) -> float:
+    return float(values.std() / np.sqrt(len(values)))
