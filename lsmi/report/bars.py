@@ -8,6 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from lsmi.report.readings import ROUNDING, distinct_kinds, quantities
 from lsmi.report.style import (
@@ -146,7 +147,8 @@ def intervals(pair: PairReading) -> Figure:
                 found = quantities(reading, kind)[atom]
                 height = row + (k - (len(drawn) - 1) / 2) * 0.26
                 _row(panel, height, found, COLOURS[atom], kind)
-                limits += finite([found.value, found.low, found.high])
+                edges = (found.low, found.high, found.control_low, found.control_high)
+                limits += finite([found.value, *(one for one in edges if one is not None)])
         panel.set_yticks(range(len(ATOMS)), [LETTERS[atom] for atom in ATOMS])
         panel.set_ylim(len(ATOMS) - 0.45, -0.55)
         panel.axvline(0, color=LINE, linewidth=0.8)
@@ -154,6 +156,7 @@ def intervals(pair: PairReading) -> Figure:
         tidy(panel, grid="x")
         panel.set_xlabel("nats", fontsize=SMALL)
         panel.tick_params(labelbottom=True)
+        panel.xaxis.set_major_locator(MaxNLocator(5))
     axes[0].set_xlim(*room(min(limits), max(limits), 0.05))
     figure.suptitle(literal(short(pair_title(pair.names), 60)), fontsize=TEXT + 1)
     legend(figure, _interval_handles(pair), columns=4)
@@ -163,7 +166,7 @@ def intervals(pair: PairReading) -> Figure:
 def _row(panel: Axes, height: float, found: Quantity, colour: str, kind: str) -> None:
     if found.control_low is not None and found.control_high is not None:
         panel.fill_betweenx([height - 0.1, height + 0.1], found.control_low, found.control_high,
-                            color=BAND, linewidth=0)  # fmt: skip
+                            color=BAND, linewidth=2.5)  # fmt: skip
     faces = {"raw": colour, "adjusted": "white", "feasible": "white"}
     shapes = {"raw": "o", "adjusted": "o", "feasible": "D"}
     panel.errorbar(found.value, height, xerr=errors(found.value, found.low, found.high),

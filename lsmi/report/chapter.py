@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from lsmi.preprocessing import SCALINGS
 from lsmi.report import verdicts
 from lsmi.report.gallery import Picture
 from lsmi.report.markup import (
@@ -24,7 +25,7 @@ from lsmi.report.markup import (
 )
 from lsmi.report.readings import leading_shares, most_one_sided, most_synergistic
 from lsmi.report.style import COLOURS
-from lsmi.report.tables import measure_rows, scale_rows
+from lsmi.report.tables import measure_notes, measure_rows, scale_rows
 from lsmi.report.words import (
     LETTERS,
     class_label,
@@ -37,6 +38,7 @@ from lsmi.results import ATOMS, Analysis, Pair, PairReading, SampleNotes, SplitR
 
 SHOWN = 20  # extreme samples of each sort
 LONGEST_TEXT = 400  # characters of a transcript
+SCALES = {**SCALINGS, "matched": "h1 and h2 made equal on average over train"}
 VARIABLES = {"x1": "classifier of {0}", "x2": "classifier of {1}", "x12": "classifier of both",
              "h1": "density of {0}", "h2": "density of {1}"}  # fmt: skip
 
@@ -184,10 +186,13 @@ def shortened(text: str) -> str:
 
 def _scales(pair: PairReading, drawn: Mapping[str, Sequence[Picture]]) -> Html:
     parts: list[Content] = [_pictures(drawn, "scales")]
+    names: dict[str, None] = {}
     for split, reading in pair.splits.items():
         if reading.scales:
+            names |= dict.fromkeys(reading.scales)
             head, *rows = scale_rows(reading)
             parts.append(table(head, rows, caption=f"{split}, nats"))
+    parts.append(bullets([f"{name}: {SCALES[name]}" for name in names if name in SCALES]))
     return joined(parts)
 
 
@@ -199,20 +204,12 @@ def _measures(pair: PairReading) -> Html:
             parts.append(table(head, rows, caption=f"{split}, nats"))
     if not parts:
         return Html("")
-    notes = {
-        one.name: one.note
-        for reading in pair.splits.values()
-        for one in reading.measures
-        if one.note
-    }
     opening = (
         "Other definitions of the same four quantities, computed from the same features. Those "
         "that cut features into bins lose information: compare their I1, I2 and I12 with ours "
         "before their atoms."
     )
-    return joined(
-        [tag("p", opening), *parts, bullets([f"{name}: {note}" for name, note in notes.items()])]
-    )
+    return joined([tag("p", opening), *parts, bullets(measure_notes(pair.splits))])
 
 
 def _choices(pair: PairReading) -> Html:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lsmi.decomposition import Totals
 from lsmi.report.readings import distinct_kinds, has_control, quantities, shift_of
@@ -91,9 +91,27 @@ def measures_table(analysis: Analysis) -> str:
         for split, reading in pair.splits.items():
             if reading.measures:
                 lines = aligned(measure_rows(reading), left=1)
-                notes = [f"  {one.name}: {one.note}" for one in reading.measures if one.note]
+                notes = [f"  {note}" for note in measure_notes({split: reading})]
                 blocks.append("\n".join([f"{pair_title(names)}, {split}", *lines, *notes]))
     return "\n\n".join(blocks)
+
+
+def measure_notes(splits: Mapping[str, SplitReading]) -> list[str]:
+    """How measures were computed, those computed alike in one line; splits where they differ."""
+    names: dict[str, dict[str, None]] = {}
+    places: dict[str, dict[str, None]] = {}
+    for split, reading in splits.items():
+        for one in reading.measures:
+            names.setdefault(one.note, {})[one.name] = None
+            places.setdefault(one.note, {})[split] = None
+    everywhere = {split for split, reading in splits.items() if reading.measures}
+    return [
+        f"{', '.join(known)}"
+        + ("" if set(places[note]) == everywhere else f" ({', '.join(places[note])})")
+        + f": {note}"
+        for note, known in names.items()
+        if note
+    ]
 
 
 def measure_rows(reading: SplitReading) -> list[Row]:

@@ -30,6 +30,7 @@ from lsmi.report import (
     summary_table,
     verdicts,
 )
+from lsmi.report.tables import measure_notes
 from lsmi.report.words import number, slugs
 from lsmi.results import ATOMS, INFORMATION, Analysis, PairReading, Quantity
 from mimrl.errors import ConfigError
@@ -492,6 +493,17 @@ def test_tables_of_scales_and_measures(made):
     assert [float(cell) for cell in row] == pytest.approx(values, abs=5.1e-4)
     row = next(line for line in text.splitlines() if line.startswith("MMI")).split()[1:]
     assert [float(cell) for cell in row[4:]] == [0.11, 0.22, 0.33]
+
+
+def test_notes_on_measures_name_splits_only_where_they_differ(made):
+    splits = made.pairs[PAIRS[0]].splits
+    (first,) = splits["train"].measures
+    twice = replace(splits["train"], measures=(first, replace(first, name="BROJA")))
+    assert measure_notes({"train": twice}) == ["MMI, BROJA: four bins each"]
+    other = replace(splits["test"], measures=(replace(first, note="three bins"),))
+    assert measure_notes({"train": splits["train"], "test": other}) == [
+        *("MMI (train): four bins each", "MMI (test): three bins")
+    ]
 
 
 def test_file_names_of_pairs_differ_also_where_case_does_not():
