@@ -6,8 +6,8 @@ from lsmi.density.family import (
     Densities,
     DensityFamily,
     choose,
+    choose_over_fits,
     estimate,
-    likelihoods,
     restrict,
 )
 from lsmi.density.flow import Flow
@@ -22,10 +22,10 @@ __all__ = [
     "Knife",
     "Mixture",
     "choose",
+    "choose_over_fits",
     "default_families",
     "estimate",
     "knife_log_density",
-    "likelihoods",
     "log_densities",
     "restrict",
 ]

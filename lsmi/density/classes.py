@@ -36,7 +36,8 @@ class ClassConditional:
 
     Attributes:
         forms: pairs of covariance form and number of components of each class. A shared
-            covariance is one for all classes and components, an own one a component's.
+            covariance is one for all classes and components, an own one a component's. Simple
+            ones first: see :func:`~lsmi.density.family.choose`.
         floor: added to the variances, as a share of the variance of the fit's rows.
         shrinkage: of own covariances towards their pooled shape; see
             :class:`~lsmi.density.em.Fitting`.
@@ -51,9 +52,9 @@ class ClassConditional:
 
     forms: tuple[tuple[str, int], ...] = (
         ("shared spherical", 1),
-        ("shared full", 1),
         ("own spherical", 1),
         ("own diag", 1),
+        ("shared full", 1),
         ("own full", 1),
         ("shared spherical", 2),
         ("shared full", 2),

@@ -87,7 +87,7 @@ def descend(
         for rows in epoch_batches(jobs, steps, how.batch_size, generator):
             loss = -log_density(inputs[numbers, rows.to(inputs.device)]).mean(1).sum()
             if not torch.isfinite(loss):
-                raise NonFiniteError(f"loss of the {how.name} is {loss.item()} in epoch {epoch}")
+                raise NonFiniteError(f"loss of {how.name} is {loss.item()} in epoch {epoch}")
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -146,15 +146,30 @@ def _start(x: Tensor, weight: Tensor, groups: int, how: Fitting) -> Gaussians:
 
 
 def _rounds(data: _Data, model: Gaussians, most: int, how: Fitting) -> tuple[Gaussians, Tensor]:
-    """Rounds until no fit gains more than the tolerance; the model and its likelihoods."""
-    before = torch.full_like(data.weight[:, :1], -torch.inf)
+    """Rounds until no fit gains more than the tolerance; the model and its likelihoods.
+
+    A fit that has gained less stays as it is: what becomes of it does not depend on the others.
+    """
     shares, likelihood = _expect(data, model, how)
+    moving = torch.ones_like(likelihood, dtype=torch.bool)
     for _ in range(most):
-        if bool((_by_fit(likelihood - before, data.groups).sum(1) < how.tolerance).all()):
+        after = _where(moving, _maximise(data, shares, how), model)
+        shares, reached = _expect(data, after, how)
+        gain = _by_fit(reached - likelihood, data.groups).sum(1) >= how.tolerance
+        moving = moving & gain.repeat_interleave(data.groups, dim=0)
+        model, likelihood = after, reached
+        if not bool(moving.any()):
             break
-        model, before = _maximise(data, shares, how), likelihood
-        shares, likelihood = _expect(data, model, how)
     return model, likelihood
+
+
+def _where(moving: Tensor, new: Gaussians, old: Gaussians) -> Gaussians:
+    mask = moving[:, :, None]
+    return Gaussians(
+        torch.where(mask, new.log_weights, old.log_weights),
+        torch.where(mask.unsqueeze(-1), new.means, old.means),
+        torch.where(mask.unsqueeze(-1), new.spreads, old.spreads),
+    )
 
 
 def _expect(data: _Data, model: Gaussians, how: Fitting) -> tuple[Tensor, Tensor]:

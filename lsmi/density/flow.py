@@ -6,6 +6,7 @@ all coordinates of an autoregressive flow are computed at once (Papamakarios et 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Layer:
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``(F, N, D)`` mapped, and the log slopes of all coordinates, ``(F, N, D)``."""
-        before, after = _masks(x.shape[-1], self.weight.shape[-1], x)
+        before, after = _masks(x.shape[-1], self.weight.shape[-1], x.dtype, str(x.device))
         hidden = torch.tanh(torch.baddbmm(self.bias, x, self.weight * before))
         last = (self.last.unflatten(-1, (x.shape[-1], -1)) * after).flatten(-2)
         raw = torch.baddbmm(self.last_bias, hidden, last).unflatten(-1, (x.shape[-1], -1))
@@ -70,7 +71,7 @@ class Flow:
     transforms: int = 2
     bins: int = 8
     hidden: int = 64
-    epochs: int = 30
+    epochs: int = 20
     batch_size: int = 128
     rate: float = 5e-3
     weight_decay: float = 4.0
@@ -114,7 +115,7 @@ class Flow:
             [weight for layer in layers for weight in (layer.weight, layer.last)],
             lambda rows: flow_log_density(rows, layers),
             Descent(
-                name="flow",
+                name="the flow",
                 epochs=self.epochs,
                 batch_size=self.batch_size,
                 rate=self.rate,
@@ -158,9 +159,10 @@ def _moments(epochs: int) -> tuple[int, ...]:
     return (0, *(math.ceil((k + 1) * epochs / count) for k in range(count)))
 
 
-def _masks(dimensions: int, hidden: int, like: Tensor) -> tuple[Tensor, Tensor]:
+@functools.lru_cache(maxsize=16)
+def _masks(dimensions: int, hidden: int, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor]:
     """``(D, H)`` and ``(H, D, 1)``: a coordinate hears those before it (Germain et al., 2015)."""
-    inputs = torch.arange(dimensions, device=like.device)
-    units = torch.arange(hidden, device=like.device) % max(dimensions - 1, 1)
+    inputs = torch.arange(dimensions, device=device)
+    units = torch.arange(hidden, device=device) % max(dimensions - 1, 1)
     heard, told = inputs[:, None] <= units, units[:, None] < inputs
-    return heard.to(like.dtype), told.to(like.dtype).unsqueeze(-1)
+    return heard.to(dtype), told.to(dtype).unsqueeze(-1)

@@ -71,9 +71,9 @@ class Knife:
     """
 
     components: int = 5
-    epochs: int = 50
-    batch_size: int = 64
-    rate: float = 1e-2
+    epochs: int = 20
+    batch_size: int = 128
+    rate: float = 3e-2
     seed: int = 0
     device: str = "cpu"
 

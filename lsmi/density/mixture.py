@@ -30,7 +30,7 @@ class Mixture:
     Attributes:
         forms: pairs of covariance form and number of components: ``spherical`` (one variance a
             component), ``diag``, ``full``; ``tied`` (one full covariance for all components),
-            ``tied spherical``.
+            ``tied spherical``. Simple ones first: see :func:`~lsmi.density.family.choose`.
         floor: added to the variances, as a share of the variance of the fit's rows.
         shrinkage: of components' covariances towards their pooled shape; see
             :class:`~lsmi.density.em.Fitting`.
@@ -45,17 +45,17 @@ class Mixture:
 
     forms: tuple[tuple[str, int], ...] = (
         ("full", 1),
-        ("full", 2),
-        ("full", 4),
-        ("full", 8),
-        ("tied", 3),
-        ("tied", 6),
-        ("diag", 4),
-        ("diag", 8),
         ("tied spherical", 2),
         ("tied spherical", 4),
-        ("tied spherical", 10),
         ("spherical", 4),
+        ("tied spherical", 10),
+        ("tied", 3),
+        ("tied", 6),
+        ("full", 2),
+        ("diag", 4),
+        ("full", 4),
+        ("diag", 8),
+        ("full", 8),
     )
     floor: float = 1e-4
     shrinkage: float = 1.0

@@ -9,6 +9,7 @@ from torch import Tensor
 
 SMALLEST_BIN = 1e-3  # of the interval; a narrower bin loses its slope to rounding
 SMALLEST_SLOPE = 1e-3
+LARGEST = 20.0  # of the numbers before a softmax; a larger one changes no bin
 IDENTITY = math.log(math.expm1(1 - SMALLEST_SLOPE))  # softplus of it makes a slope of 1
 
 
@@ -38,9 +39,7 @@ def rational_quadratic(x: Tensor, raw: Tensor, bound: float) -> tuple[Tensor, Te
         a density may be as wide as the data ask for.
     """
     bins = (raw.shape[-1] - 1) // 3
-    shares = torch.softmax(raw[..., : 2 * bins].unflatten(-1, (2, bins)), -1)
-    sizes = 2 * bound * (SMALLEST_BIN + (1 - SMALLEST_BIN * bins) * shares)
-    ends = sizes.cumsum(-1) - bound
+    sizes, ends = _bins(raw[..., : 2 * bins].unflatten(-1, (2, bins)), bound)
     slopes = SMALLEST_SLOPE + torch.nn.functional.softplus(raw[..., 2 * bins :] + IDENTITY)
     inside = x.clamp(-bound, bound)
     number = (inside.unsqueeze(-1) >= ends[..., 0, :-1]).sum(-1, keepdim=True)
@@ -57,3 +56,18 @@ def rational_quadratic(x: Tensor, raw: Tensor, bound: float) -> tuple[Tensor, Te
     log_slope = 2 * steep.log() + above.log() - 2 * below.log()
     # beyond the ends `at` is 0 or 1, and `above` over `below` squared the slope there
     return y + (x - inside) * log_slope.exp(), log_slope
+
+
+def _bins(raw: Tensor, bound: float) -> tuple[Tensor, Tensor]:
+    """Sizes and right ends of bins that fill the interval, both ``(..., K)``.
+
+    A softmax and its cumulative sums in one product: over so few bins the reductions of torch
+    take several times as long.
+    """
+    bins = raw.shape[-1]
+    parts = raw.clamp(-LARGEST, LARGEST).exp()
+    sums = parts @ torch.ones(bins, bins, dtype=raw.dtype, device=raw.device).triu()
+    scale = 2 * bound * (1 - SMALLEST_BIN * bins) / sums[..., -1:]
+    least = 2 * bound * SMALLEST_BIN
+    steps = torch.arange(1, bins + 1, dtype=raw.dtype, device=raw.device)
+    return least + scale * parts, least * steps - bound + scale * sums
