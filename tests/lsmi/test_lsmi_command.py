@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 
 import numpy as np
@@ -15,11 +16,13 @@ from lsmi.report import COLUMNS
 from mimrl.datasets import hdf5
 from mimrl.datasets.planted import generate
 from mimrl.errors import ConfigError, MissingFileError
+from mimrl.original import is_original
 from mimrl.settings import PlantedSettings, from_mapping
 from mimrl.training.run import train
 
-QUICK = ["--discriminator_epochs", "2", "--entropy_epochs", "2", "--folds", "2"]
-QUICK += ["--components", "3"]
+QUICK = ["--discriminator_epochs", "2", "--entropy_epochs", "2", "--folds", "2", "--repeats", "1"]
+QUICK += ["--components", "3", "--shuffles", "0", "--bootstrap", "20", "--density", "em"]
+ATOMS = ("r", "u1", "u2", "s")
 
 
 SIZES = {"interaction": "redundant", "train_size": 60, "valid_size": 40, "test_size": 30}
@@ -50,6 +53,9 @@ def tiny(folder, **data):
     return train(settings, progress=False).folder
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::mimrl.errors.EstimationWarning")
+
+
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
     return tiny(tmp_path_factory.mktemp("runs"), target="class")
@@ -64,57 +70,109 @@ def test_the_command_of_the_readme(classifier, tmp_path, capsys):
     out = tmp_path / "deep" / "reading"
     flags = ["--ckpt_path", str(classifier), "--dataset", "mosi", "--batch_size", "64"]
     flags += ["--device", "cpu", "--save_path", str(out), "--config_path", "./configs"]
+    flags += ["--modalities", "text", "audio"]
     assert main([*flags, *QUICK]) == 0
     printed = capsys.readouterr()
-    assert printed.err == ""  # no progress bars where there is no terminal
-    assert "LSMI of text (1) and audio (2)" in printed.out
-    assert {path.name for path in out.parent.iterdir()} == {
-        *("reading.csv", "reading.json", "reading.png")
-    }
+    assert "it/s" not in printed.err  # no progress bars where there is no terminal
+    assert "text (1) and audio (2)" in printed.out
+    written = {path.name for path in out.parent.iterdir()}
+    assert {"reading.csv", "reading.json", "reading.png", "reading.html"} <= written
     report = json.loads(out.with_suffix(".json").read_text())
     assert report["unit"] == "nats"
-    assert report["modalities"] == ["text", "audio"]
     assert report["settings"]["discriminator_epochs"] == 2
-    assert list(report["splits"]) == ["train", "valid", "test"]
     with out.with_suffix(".csv").open() as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
+    assert {(row["first"], row["second"]) for row in rows} == {("text", "audio")}
     assert [row["split"] for row in rows] == ["train"] * 60 + ["valid"] * 40 + ["test"] * 30
-    check_sums(rows, report)
+    check_sums(rows)
 
 
-def check_sums(rows, report):
-    """What the files say agrees within and between them; nine digits are written."""
-    value = {key: np.array([float(row[key]) for row in rows]) for key in COLUMNS[3:]}
+def check_sums(rows):
+    """What the file says adds up; nine digits are written."""
+    names = (*("i1", "i2", "i12"), *ATOMS, *(f"{name}_adjusted" for name in ATOMS))
+    value = {key: np.array([float(row[key]) for row in rows]) for key in names}
     for ending in ("", "_adjusted"):
-        r, u1, u2, s = (value[f"{name}{ending}"] for name in ("r", "u1", "u2", "s"))
+        r, u1, u2, s = (value[f"{name}{ending}"] for name in ATOMS)
         assert r + u1 == pytest.approx(value["i1"], abs=1e-6)
         assert r + u2 == pytest.approx(value["i2"], abs=1e-6)
         assert r + u1 + u2 + s == pytest.approx(value["i12"], abs=1e-6)
-    for split, totals in report["splits"].items():
-        here = np.array([row["split"] == split for row in rows])
-        for atom in ("r", "u1", "u2", "s"):
-            assert value[atom][here].mean() == pytest.approx(totals["raw"][atom], abs=1e-6)
-            adjusted = value[f"{atom}_adjusted"][here].mean()
-            assert adjusted == pytest.approx(totals["adjusted"][atom], abs=1e-6)
-        assert value["i12"][here].mean() <= totals["label_entropy"] + 1e-9
+
+
+def test_all_pairs_without_being_asked(classifier, tmp_path, capsys):
+    out = tmp_path / "all"
+    assert main(["--ckpt_path", str(classifier), "--save_path", str(out), *QUICK]) == 0
+    printed = capsys.readouterr().out
+    for first, second in itertools.combinations(("text", "audio", "video", "fused"), 2):
+        assert f"{first} (1) and {second} (2)" in printed
+
+
+def test_layers_of_the_model_by_name(regressor):
+    found = checkpoint_features(regressor, features=["text", "fused", "fusion"])
+    split = found.splits["test"]
+    assert found.names == ("text", "fused", "fusion")
+    # the fusion's output is what the model calls fused
+    assert split.features["fusion"] == pytest.approx(split.features["fused"], abs=1e-5)
+    assert split.predictions.shape == split.ratings.shape == (30,)
+    with pytest.raises(ConfigError, match="names text nothing; expected at least two"):
+        checkpoint_features(regressor, features=["text", "nothing"])
+
+
+def test_many_checkpoints_are_compared(classifier, regressor, tmp_path, capsys):
+    out = tmp_path / "course"
+    paths = [str(folder / f"{name}.safetensors") for folder, name in
+             ((classifier, "best"), (regressor, "best"))]  # fmt: skip
+    flags = ["--modalities", "text", "audio", "--save_path", str(out)]
+    assert main(["--ckpt_path", *paths, *flags, *QUICK]) == 0
+    printed = capsys.readouterr().out
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"course.html", "course.csv", "course.json", "course.png"} <= names
+    assert sum(name.endswith("_best.csv") for name in names) == 2
+    assert printed.count("text (1) and audio (2)") >= 2
+    assert main(["--ckpt_path", paths[0], paths[0], *flags, *QUICK]) == 2
+    assert "names a file twice" in capsys.readouterr().err
+
+
+def test_files_of_features_need_no_model(tmp_path, capsys):
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for split, size in (("train", 60), ("val", 40)):
+        arrays[f"{split}_modal_1_features"] = generator.normal(size=(size, 4))
+        arrays[f"{split}_modal_2_features"] = generator.normal(size=(size, 5))
+        arrays[f"{split}_targets"] = np.arange(size) % 2
+    np.savez(tmp_path / "features.npz", **arrays)
+    flags = ["--ckpt_path", str(tmp_path / "features.npz"), "--save_path", str(tmp_path / "out")]
+    assert main([*flags, *QUICK]) == 0
+    assert "modal_1 (1) and modal_2 (2)" in capsys.readouterr().out
+    assert main([*flags, *QUICK, "--dataset", "mosi"]) == 2
+    assert "--dataset has no effect" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_the_original_code(reference_root, tmp_path, capsys):
+    """Whole way: data by name, tokenizer by option, features, report."""
+    path = reference_root / "mimrl_gru_best_valid_model.pth.tar"
+    assert is_original(path)
+    flags = ["--ckpt_path", str(path), "--save_path", str(tmp_path / "out"), *QUICK]
+    assert main(flags) == 2
+    assert "does not name its data" in capsys.readouterr().err
 
 
 def test_report_lies_beside_the_checkpoint_and_other_pairs_are_read(regressor, capsys):
     flags = ["--ckpt_path", str(regressor / "best.safetensors"), "--labels", "median"]
     assert main([*flags, "--modalities", "fused", "video", "--prior", "uniform", *QUICK]) == 0
     assert "labels: median" in capsys.readouterr().out
-    report = json.loads((regressor / "lsmi_fused_video.json").read_text())
+    report = json.loads((regressor / "lsmi.json").read_text())
     assert report["prior"] == [0.5, 0.5]
-    assert report["label_rule"].startswith("median")
+    assert "median" in (regressor / "lsmi.json").read_text()
 
 
 def test_features_follow_the_order_of_the_data_and_their_labels(classifier, regressor):
     first, again = (checkpoint_features(classifier, batch_size=size) for size in (7, 64))
-    for name, pair in first.splits.items():
+    for name, split in first.splits.items():
         # a mean over time in other batches adds in another order: float32 rounding
-        assert pair.x1 == pytest.approx(again.splits[name].x1, abs=1e-5)
-        assert list(pair.ids) == sorted(pair.ids)
+        text = again.splits[name].features["text"]
+        assert split.features["text"] == pytest.approx(text, abs=1e-5)
+        assert list(split.ids) == sorted(split.ids)
     signs = checkpoint_features(regressor).splits["test"].labels
     # a planted rating and a planted class come from one latent draw
     assert np.array_equal(signs, first.splits["test"].labels)
@@ -139,8 +197,10 @@ def test_data_are_the_checkpoints_else_the_configs_else_those_named(tmp_path):
     by_name = checkpoint_features(folder, data=moved)
     for found in (by_config, by_name):
         assert found.source == str(moved)
-        assert found.modalities == ("text", "audio")  # the checkpoint's, not the config's
-        assert np.array_equal(found.splits["test"].x1, own.splits["test"].x1)
+        # the checkpoint's modalities, not the config's
+        assert found.names == ("text", "audio", "video", "fused")
+        again = found.splits["test"].features["text"]
+        assert np.array_equal(again, own.splits["test"].features["text"])
 
 
 @pytest.mark.parametrize(
