@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,10 +76,9 @@ class PointwiseInformation:
 
     def rows(self, rows: npt.NDArray[np.int64]) -> PointwiseInformation:
         """Some of the samples."""
-        columns = {item.name: getattr(self, item.name) for item in fields(self)}
-        return PointwiseInformation(
-            **{name: None if value is None else value[rows] for name, value in columns.items()}
-        )
+        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        columns: dict[str, Any] = {k: v[rows] for k, v in found.items() if v is not None}
+        return PointwiseInformation(**columns)
 
     def offset(self, nats: float) -> PointwiseInformation:
         """The same with the first features in other units: ``nats`` more in ``h1``, given y too."""

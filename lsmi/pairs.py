@@ -205,8 +205,10 @@ class CrossFitting:
         if len(candidates) == 1:
             return candidates[0]
         judged = (names[:1], names[1:], names)
-        scores = [sum(self._trial(which, count) for which in judged) for count in candidates]
-        best = max(range(len(candidates)), key=lambda k: scores[k].mean())
+        scores = [
+            np.sum([self._trial(which, count) for which in judged], axis=0) for count in candidates
+        ]
+        best = int(np.argmax([score.mean() for score in scores]))
         for count, score in zip(candidates, scores, strict=True):
             behind = scores[best] - score
             if behind.mean() <= behind.std() / np.sqrt(len(behind)):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
@@ -131,7 +130,7 @@ def _pair(names: Pair, values: PairValues, data: Joined, settings: AnalysisSetti
 def _split(
     name: str, rows: Rows, values: PairValues, data: Joined, settings: AnalysisSettings
 ) -> SplitReading:
-    repeated = _rows(values.repeated, rows)
+    repeated = values.repeated.rows(rows)
     information = repeated.averaged(tuple(range(repeated.repeats)))
     decomposition = decompose_pointwise(information)
     quantities = _quantities(repeated, decomposition, rows, values, data, settings)
@@ -150,11 +149,6 @@ def _split(
         measures=_measures(rows, values, information, data, settings),
         remarks=remarks(information, quantities, label_entropy),
     )
-
-
-def _rows(values: Repeated, rows: Rows) -> Repeated:
-    columns = {item.name: getattr(values, item.name) for item in fields(values)}
-    return Repeated(**{k: None if v is None else v[:, rows] for k, v in columns.items()})
 
 
 def _quantities(

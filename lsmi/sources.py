@@ -171,11 +171,13 @@ def _saved(path: Path, request: Request) -> CheckpointFeatures:
     saved = original_feature_pickles(path)
     order = [name for name in ("valid", "test", "test_by_test") if name in saved]
     parts = {("train" if k == 0 else name): saved[name] for k, name in enumerate(order)}
-    ratings = {name: _ratings(part) for name, part in parts.items()}
-    if ratings["train"].dtype.kind == "i":
+    labels = {name: _one_label(part) for name, part in parts.items()}
+    ratings = {name: found.astype(np.float64) for name, found in labels.items()}
+    if labels["train"].dtype.kind == "i":
         if request.labels != "auto":
             raise ConfigError(f"--labels {request.labels} cuts ratings, but {path} holds classes")
-        rule, classes = "classes as the file has them", ratings
+        rule = "classes as the file has them"
+        classes = {name: found.astype(np.int64) for name, found in labels.items()}
     else:
         rule, classes = cut_ratings(ratings, request.labels)
     splits = {}
@@ -184,7 +186,7 @@ def _saved(path: Path, request: Request) -> CheckpointFeatures:
         splits[name] = NamedFeatures(
             features={key: array[kept] for key, array in part.named.items()},
             labels=classes[name][kept],
-            ratings=ratings[name][kept].astype(np.float64),
+            ratings=ratings[name][kept],
             predictions=None if part.predictions is None else _said(part.predictions)[kept],
         )
     return CheckpointFeatures(
@@ -198,7 +200,7 @@ def _saved(path: Path, request: Request) -> CheckpointFeatures:
     )  # fmt: skip
 
 
-def _ratings(part: SavedFeatures) -> npt.NDArray[np.float64] | npt.NDArray[np.int64]:
+def _one_label(part: SavedFeatures) -> npt.NDArray[np.float64] | npt.NDArray[np.int64]:
     if part.labels is None or part.labels.ndim != 1:
         raise DataError(
             f"{part.source}: no file of targets with one label a sample is beside it; expected "

@@ -8,7 +8,8 @@ how often such intervals hold the truth.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,17 +56,21 @@ class Repeated:
         """Probabilities and densities averaged over ``repeats`` (with multiplicity)."""
         chosen = list(repeats)
 
-        def mean(values: FloatArray | None, sign: float) -> FloatArray | None:
-            if values is None:
-                return None
-            pooled = np.logaddexp.reduce(sign * values[chosen], axis=0) - np.log(len(chosen))
-            return np.asarray(sign * pooled)
+        columns: dict[str, Any] = {}
+        for item in fields(self):
+            values = getattr(self, item.name)
+            if values is not None:
+                # i is the log of a probability, h the negative log of a density
+                sign = 1.0 if item.name in INFORMATION else -1.0
+                pooled = np.logaddexp.reduce(sign * values[chosen], axis=0) - np.log(len(chosen))
+                columns[item.name] = sign * pooled
+        return PointwiseInformation(**columns)
 
-        return PointwiseInformation(
-            **{name: mean(getattr(self, name), 1.0) for name in INFORMATION},
-            **{name: mean(getattr(self, name), -1.0) for name in ("h1", "h2")},
-            **{name: mean(getattr(self, name), -1.0) for name in ("h1_given", "h2_given")},
-        )
+    def rows(self, rows: Rows) -> Repeated:
+        """Some of the samples."""
+        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        columns: dict[str, Any] = {k: v[:, rows] for k, v in found.items() if v is not None}
+        return Repeated(**columns)
 
     @property
     def repeats(self) -> int:

@@ -196,7 +196,7 @@ def test_coordinates_of_every_scaling_say_what_the_others_would_add():
     whitened = coordinates(x, rows, "whiten", None, "x")
     own = coordinates(x, rows, "own", None, "x")
     assert np.array_equal(whitened.values, own.values)
-    assert list(whitened.volumes)[0] == "whiten"
+    assert next(iter(whitened.volumes)) == "whiten"
     gap = own.volumes["own"] - own.volumes["whiten"]
     assert whitened.volumes["own"] - whitened.volumes["whiten"] == pytest.approx(gap)
     standard = coordinates(x, rows, "standard", None, "x").values

@@ -180,8 +180,8 @@ def test_scales_are_offsets_of_the_entropies_and_read_without_other_models():
     data = splits("unique", sizes=(300, 80, 80))
     whitened = readings(data, dataclasses.replace(QUICK, components=4))["test"]
     own = readings(data, dataclasses.replace(QUICK, components=4, scaling="own"))["test"]
-    assert list(whitened.scales)[0] == "whiten"
-    assert list(own.scales)[0] == "own"
+    assert next(iter(whitened.scales)) == "whiten"
+    assert next(iter(own.scales)) == "own"
     assert {"whiten", "trace", "own", "matched"} <= set(whitened.scales)
     assert whitened.scales["whiten"].offset == 0.0
     for scales, same in ((whitened.scales, own), (own.scales, whitened)):
