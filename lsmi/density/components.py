@@ -11,6 +11,7 @@ from lsmi.density.coordinates import Scale, fit_coordinates, padded
 from lsmi.density.covariances import Kind, free_numbers, log_joint
 from lsmi.density.em import Fitting, fit_gaussians
 from lsmi.density.family import FloatArray, Rows
+from mimrl.errors import EstimationError
 
 SCALES: Mapping[Kind, Scale] = {"spherical": "one number", "diag": "standard", "full": "white"}
 NUMBERS_AT_A_TIME = 3e7  # of the rows' products: 240 MB
@@ -31,6 +32,9 @@ def component_log_densities(
 
     Returns:
         ``(F, G * K, N)`` in nats and ``(F, G * K)``, components of group 0 first.
+
+    Raises:
+        EstimationError: a covariance became singular, which a positive floor does not allow.
     """
     most = max(len(rows) for rows in fits)
     numbers = most * (free_numbers(x.shape[1], how.kind) + x.shape[1] + 1)
@@ -51,7 +55,13 @@ def _some_fits(
     jobs = [rows[labels[rows] == group] for rows in fits for group in range(groups)]
     rows, weight = padded(jobs)
     seen = coordinates(inputs[rows].unflatten(0, (-1, groups)).flatten(1, 2))
-    model = fit_gaussians(seen.view(*rows.shape, -1), weight, groups, how)
+    try:
+        model = fit_gaussians(seen.view(*rows.shape, -1), weight, groups, how)
+    except torch.linalg.LinAlgError as error:
+        raise EstimationError(
+            f"a covariance of {how.components} components of form {how.kind} became singular with "
+            f"floor {how.floor:g}; raise the floor (1e-4 by default)"
+        ) from error
     values = torch.cat(
         [log_joint(coordinates(chunk), model, how.kind) for chunk in inputs.split(4096)], dim=2
     )

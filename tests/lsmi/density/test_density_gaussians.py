@@ -26,6 +26,7 @@ from lsmi.density.covariances import (
 )
 from lsmi.density.em import Fitting, fit_gaussians
 from lsmi.density.starts import assignments
+from mimrl.errors import EstimationError
 
 EXACT = {"floor": 0.0, "shrinkage": 0.0}
 
@@ -99,6 +100,12 @@ def test_the_floor_is_a_share_of_the_variance_of_the_fit():
     ):
         expected = multivariate_normal(x.mean(axis=0), matrix).logpdf(x)
         assert values == pytest.approx(expected, abs=1e-8)
+
+
+def test_a_singular_covariance_is_an_error_that_names_the_floor():
+    x = np.repeat(np.random.default_rng(0).normal(size=(4, 2)), 10, axis=0)
+    with pytest.raises(EstimationError, match="became singular with floor 0; raise the floor"):
+        unlabelled(Mixture(forms=(("full", 4),), **EXACT), x, [np.arange(40)])
 
 
 NARROW = {
