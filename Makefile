@@ -35,7 +35,7 @@ demo: $(STAMP)  ## train on planted data, then read R, U1, U2 and S from the che
 	    --device cpu --save_path $(DEMO)/lsmi
 	@echo
 	@echo "The run is in $(DEMO)/ (metrics.json, log.jsonl, predictions.csv, best.safetensors);"
-	@echo "its analysis is in $(DEMO)/ (lsmi.csv: every sample; lsmi.json: totals; lsmi.png)."
+	@echo "its analysis is $(DEMO)/lsmi.html (the report, for a browser), lsmi.csv (every sample), lsmi.json."
 
 test: lint  ## ruff, mypy and all tests, the slow ones too
 	$(PYTEST) $(PYTEST_ARGS)
@@ -53,7 +53,7 @@ format: $(STAMP)  ## let ruff format and mend what it can
 	$(BIN)/ruff format .
 
 bench: $(STAMP)  ## the measurements of bench/, a table each
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out bench/reporting.py,$(wildcard bench/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:  ## remove caches and build output; the environment and the runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

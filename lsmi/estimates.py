@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -84,8 +85,12 @@ def posterior(
     log_prior: FloatArray,
     settings: AnalysisSettings,
     progress: Progress,
+    nested: Mapping[str, Posterior] = MappingProxyType({}),
 ) -> Posterior:
     """p(y|z) of every row by a network, a linear or a generative classifier, whichever held out.
+
+    Two modalities together know at least what one of them knows. A classifier of both that has to
+    find out that one is useless pays for it; so those of one alone are candidates too.
 
     Args:
         z: ``(N, D)`` coordinates.
@@ -94,8 +99,13 @@ def posterior(
         log_prior: ``(C,)`` log frequencies of train; what calibration shrinks to.
         settings: form and training.
         progress: called with epochs done; ``2 * discriminator_epochs`` in all.
+        nested: name -> what parts of ``z`` say by themselves, in the same rounds.
     """
     names, values = _candidates(z, classes, rounds, settings, progress)
+    names += tuple(f"{name} alone" for name in nested)
+    values = np.concatenate(
+        [values, *(part.logs[None].astype(np.float32) for part in nested.values())]
+    )
     logs = np.empty((len(rounds), len(z), classes))
     notes: dict[str, tuple[str, ...]] = {}
     for number, each in enumerate(rounds):
@@ -270,12 +280,16 @@ def _winners(
     splits: Mapping[str, Rows],
     settings: AnalysisSettings,
 ) -> tuple[DensityFamily, DensityFamily]:
-    """The families, narrowed to one form, that read train and the other splits."""
+    """The families, narrowed to one form, that read train and the other splits.
+
+    Of forms that are equal within a standard error the first, simplest one is taken: the best of
+    twenty is often so by chance.
+    """
     families, trial = density_families(settings), first.plan.trial
     tried = estimate(z, first.labels, classes, [trial.fit], families)
 
     def best(rows: Rows) -> DensityFamily:
-        return restrict(families, tried.names[choose(tried, 0, rows)])
+        return restrict(families, tried.names[choose(tried, 0, rows, margin=1.0)])
 
     inside, valid = best(trial.held), splits.get("valid", trial.held[:0])
     return inside, best(valid) if len(valid) >= SMALLEST_CALIBRATION else inside
@@ -309,7 +323,7 @@ def _held(
 def density_families(settings: AnalysisSettings) -> tuple[DensityFamily, ...]:
     """The families that ``settings.density`` names, all of them for ``auto``."""
     found = default_families(
-        settings.entropy_epochs, settings.batch_size, settings.seed, settings.device
+        settings.entropy_epochs, 2 * settings.batch_size, settings.seed, settings.device
     )
     named = dict(zip(("classes", "mixture", "knife", "flow"), found, strict=True))
     if settings.density in ("auto", "em"):

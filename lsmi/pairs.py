@@ -163,6 +163,8 @@ class CrossFitting:
     ) -> Posterior:
         key = (("shuffled labels", *names) if shuffled else names, count)
         if key not in self._posteriors:
+            parts = names if len(names) > 1 else ()
+            nested = {name: self._posterior((name,), count, shuffled) for name in parts}
             what = f"p(y|{', '.join(names)})" + (", shuffled labels" if shuffled else "")
             self._posteriors[key] = posterior(
                 self._joint(names, count),
@@ -171,6 +173,7 @@ class CrossFitting:
                 self.data.log_frequencies,
                 self.settings,
                 self.stages(what, 2 * self.settings.discriminator_epochs),
+                nested,
             )
         return self._posteriors[key]
 

@@ -45,7 +45,14 @@ def test_runs(notebook, tmp_path, monkeypatch):
     assert "notebook" in runs
     for name in runs:
         written = {path.name for path in (tmp_path / "runs" / name / "seed0").iterdir()}
-        assert {"metrics.json", "curves.png", "lsmi.csv", "lsmi.json", "lsmi.png"} <= written
+        assert {
+            "metrics.json",
+            "curves.png",
+            "lsmi.csv",
+            "lsmi.json",
+            "lsmi.png",
+            "lsmi.html",
+        } <= written
     shown = [
         output
         for cell in notebook.cells

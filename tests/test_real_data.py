@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ SIZES = {
     "pom": {"train": 600, "valid": 100, "test": 203},
     "misa_dev": {"train": 137, "valid": 46, "test": 46},
 }
+ATOMS = ("r", "u1", "u2", "s")
 EXACT = 1e-7  # of a sum of three numbers with nine significant digits, the largest below 100
 
 
@@ -60,6 +62,7 @@ def done(request, data_root, tmp_path_factory) -> Done:
     reading = ["--ckpt_path", str(run.folder), "--save_path", str(run.stem), "--device", "cpu"]
     reading += ["--dataset", name, "--config_path", str(CONFIGS), "--batch_size", "64"]
     short = ["--discriminator_epochs", "5", "--entropy_epochs", "5", "--folds", "3"]
+    short += ["--repeats", "1", "--shuffles", "1", "--bootstrap", "100", "--density", "em"]
     assert lsmi.command.main([*reading, *short]) == 0
     return run
 
@@ -94,19 +97,19 @@ def test_a_prediction_for_every_sample(done):
     assert all(row["label"] and row["prediction"] for row in rows)
 
 
-def test_a_reading_of_every_sample(done):
+def test_a_reading_of_every_sample_for_every_pair(done):
     rows = done.csv(done.stem.with_suffix(".csv"))
-    for split, size in SIZES[done.name].items():
-        ids = [row["id"] for row in rows if row["split"] == split]
-        assert len(set(ids)) == len(ids) == size
-    values = {
-        key: np.array([float(row[key]) for row in rows])
-        for key in rows[0]
-        if key not in ("split", "id", "label")
-    }
+    names = (*load(CONFIGS / f"{done.name}.yaml").data.modalities, "fused")
+    pairs = list(itertools.combinations(names, 2))
+    assert list(dict.fromkeys((row["first"], row["second"]) for row in rows)) == pairs
+    for pair, (split, size) in itertools.product(pairs, SIZES[done.name].items()):
+        mine = [r["id"] for r in rows if (r["first"], r["second"], r["split"]) == (*pair, split)]
+        assert len(set(mine)) == len(mine) == size
+    names = ("i1", "i2", "i12", "h1", "h2", *ATOMS, *(f"{atom}_adjusted" for atom in ATOMS))
+    values = {key: np.array([float(row[key]) for row in rows]) for key in names}
     assert all(np.isfinite(column).all() for column in values.values())
     for kind in ("", "_adjusted"):
-        r, u1, u2, s = (values[f"{name}{kind}"] for name in ("r", "u1", "u2", "s"))
+        r, u1, u2, s = (values[f"{name}{kind}"] for name in ATOMS)
         np.testing.assert_allclose(r + u1, values["i1"], atol=EXACT)
         np.testing.assert_allclose(r + u2, values["i2"], atol=EXACT)
         np.testing.assert_allclose(r + u1 + u2 + s, values["i12"], atol=EXACT)
@@ -114,15 +117,19 @@ def test_a_reading_of_every_sample(done):
 
 def test_totals_are_means_of_the_samples(done):
     rows = done.csv(done.stem.with_suffix(".csv"))
-    totals = done.json(done.stem.with_suffix(".json"))
-    assert (totals["unit"], totals["dataset"]) == ("nats", done.name)
-    for split, found in totals["splits"].items():
-        mine = [row for row in rows if row["split"] == split]
-        assert found["samples"] == len(mine)
-        for key in ("i1", "i2", "i12"):
-            mean = np.mean([float(row[key]) for row in mine])
-            assert found[key] == pytest.approx(mean, abs=1e-6)
-            assert found[key] <= found["label_entropy"], "more than there is to know"
+    report = done.json(done.stem.with_suffix(".json"))
+    assert (report["unit"], report["origin"]["dataset"]) == ("nats", done.name)
+    for pair in report["pairs"]:
+        for split, found in pair["splits"].items():
+            place = (pair["first"], pair["second"], split)
+            mine = [r for r in rows if (r["first"], r["second"], r["split"]) == place]
+            assert found["samples"] == len(mine)
+            for key in ("i1", "i2", "i12", *ATOMS):
+                mean = np.mean([float(row[key]) for row in mine])
+                total = found["quantities"][key]
+                assert total["value"] == pytest.approx(mean, abs=1e-6)
+                assert total["low"] <= total["value"] + 1e-9 <= total["high"] + 2e-9
+            assert found["quantities"]["i12"]["value"] <= found["label_entropy"]
 
 
 def test_pictures(done):

@@ -24,7 +24,7 @@ from lsmi.report.markup import (
     table,
     tag,
 )
-from lsmi.report.readings import distinct_kinds, quantities, shift_of
+from lsmi.report.readings import distinct_kinds, is_unclear, quantities, shift_of
 from lsmi.report.record import settings_record, versions
 from lsmi.report.words import (
     KINDS,
@@ -126,7 +126,7 @@ def _two_lines(first: str, second: str) -> Html:
 
 def total_cell(found: Quantity) -> Html:
     """A total, its interval, its control, and a mark where the two cannot be told apart."""
-    unclear = found.above_chance is False
+    unclear = is_unclear(found)
     parts: list[Content] = [f"{number(found.value)}{' ~' if unclear else ''}"]
     bounds = interval(found.low, found.high)
     if bounds:

@@ -41,9 +41,14 @@ def shift_of(reading: SplitReading, kind: str) -> float:
     return float("nan") if found is None else found
 
 
+def is_unclear(found: Quantity) -> bool:
+    """Whether shuffled labels would give such a total as well; False without a control."""
+    return found.above_chance is not None and not found.above_chance
+
+
 def unclear(reading: SplitReading) -> tuple[str, ...]:
     """Names of the quantities that shuffled labels would give as well."""
-    return tuple(name for name, found in reading.quantities.items() if found.above_chance is False)
+    return tuple(name for name, found in reading.quantities.items() if is_unclear(found))
 
 
 def has_control(reading: SplitReading) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from lsmi.decomposition import Totals
-from lsmi.report.readings import distinct_kinds, has_control, quantities, shift_of
+from lsmi.report.readings import distinct_kinds, has_control, is_unclear, quantities, shift_of
 from lsmi.report.words import (
     LETTERS,
     interval,
@@ -74,7 +74,7 @@ def _split_rows(split: str, reading: SplitReading) -> Iterator[Row]:
 
 
 def _cell(found: Quantity) -> str:
-    mark = UNCLEAR if found.above_chance is False else ""
+    mark = UNCLEAR if is_unclear(found) else ""
     bounds = interval(found.low, found.high)
     return f"{number(found.value).rjust(DIGITS)}{' ' if bounds else ''}{bounds}{mark}"
 

@@ -47,7 +47,7 @@ def totals_with_intervals(parts, control):
                                         "control_high": control}  # fmt: skip
     found = {}
     for name, one in values.items():
-        mean, half = float(one.mean()), 1.96 * float(one.std()) / np.sqrt(len(one))
+        mean, half = float(one.mean()), 1.96 * float(one.std()) / len(one) ** 0.5
         found[name] = Quantity(mean, mean - half, mean + half, **known)
     return found
 

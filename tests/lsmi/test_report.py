@@ -107,6 +107,11 @@ def every(made):
             yield names, split, one
 
 
+def unclear(found):
+    """Whether interval and shuffled values overlap."""
+    return found.low <= found.control_high and found.high >= found.control_low
+
+
 def same(cells, quantities):
     """Cells of a table against the totals they stand for: rounded to three digits."""
     assert len(cells) == len(quantities)
@@ -115,7 +120,7 @@ def same(cells, quantities):
         assert float(value) == pytest.approx(found.value, abs=5.1e-4)
         assert float(low) == pytest.approx(found.low, abs=5.1e-4)
         assert float(high) == pytest.approx(found.high, abs=5.1e-4)
-        assert (mark == "~") == (found.above_chance is False)
+        assert (mark == "~") == unclear(found)
 
 
 def test_summary_table_has_the_numbers_of_the_analysis(made):
@@ -125,6 +130,9 @@ def test_summary_table_has_the_numbers_of_the_analysis(made):
     ]
     assert "~ not distinguishable from shuffled labels" in blocks[-1]
     assert max(map(len, summary_table(made).splitlines())) <= 120
+    assert {unclear(found) for _, _, one in every(made) for found in one.quantities.values()} == {
+        *(True, False)
+    }
     for block, pair in zip(blocks[1:-1], made.pairs.values(), strict=True):
         lines = iter(block.splitlines()[3:])
         for split, one in pair.splits.items():
@@ -320,7 +328,7 @@ def test_the_summary_of_the_page_has_the_numbers_of_the_analysis(made, page):
                     assert [value, low, high] == pytest.approx(
                         [found.value, found.low, found.high], abs=5.1e-4
                     )
-                    assert ("~" in cell) == (found.above_chance is False)
+                    assert ("~" in cell) == unclear(found)
                     assert f"shuffled {number(found.control)}" in cell
             if one.decomposition.feasible is None:
                 assert "feasible: none" in next(rows)[1]
@@ -344,6 +352,9 @@ def test_an_analysis_with_next_to_nothing_in_it(tmp_path):
     one = replace(
         reading(known, np.array([1]), control=None), scales={}, reliability={}, measures=()
     )
+    nowhere = {name: replace(found, low=float("nan"), high=float("nan"))
+               for name, found in one.quantities.items()}  # fmt: skip
+    one = replace(one, quantities=nowhere)
     names = ("layers.0/out$put", "a<b")
     pair = PairReading(names, {"test": one}, (1, 2), {})
     made = Analysis({names: pair}, (0, 1), np.full(2, 0.5), {}, analysis().settings)
@@ -356,6 +367,8 @@ def test_an_analysis_with_next_to_nothing_in_it(tmp_path):
     assert "layers.0/out$put (1) and a<b (2)" in found.text
     assert "No control with shuffled labels was made." in found.text
     assert measures_table(made) == scales_table(made) == ""
+    report = json.loads(paths["out.json"].read_text(encoding="utf-8"))
+    assert report["pairs"][0]["splits"]["test"]["quantities"]["r"]["low"] is None
 
 
 @pytest.mark.parametrize("broken", ["disk", "folder"])
