@@ -19,6 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 STEEPEST = 4.0  # no calibration makes a classifier more than four times as sure
 BISECTIONS = 20
+SCREENING, CONTENDERS = (0.5, 1.0), 10
 ROUGH_BISECTIONS = 8  # are enough to tell candidates apart: a slope to 1 / 64
 
 
@@ -63,18 +64,22 @@ def calibrate(paths: npt.NDArray[np.floating], labels: Rows, log_prior: FloatArr
     odds = np.asarray(paths, dtype=np.float64) - log_prior
     chosen = odds[:, np.arange(len(labels)), labels]
 
-    def gains(candidate: slice, slopes: FloatArray) -> FloatArray:
+    def gains(candidate: slice | Rows, slopes: FloatArray) -> FloatArray:
         """``(s, n)`` log likelihoods of the labels above the prior's."""
         weights = np.exp(log_prior + slopes[:, None, None] * odds[candidate])
         own = slopes[:, None] * chosen[candidate] - np.log(weights.sum(axis=-1))
         return np.logaddexp(np.log1p(-floor) + own, np.log(floor))
 
-    slopes = _best_slopes(odds, chosen.mean(axis=1), log_prior)
-    means = gains(slice(None), slopes).mean(axis=1)
-    best = int(np.argmax(means))
-    only = slice(best, best + 1)
-    enough = means[best] - 0.5 / len(labels)
-    low, high = np.zeros(1), slopes[only]
+    # moments of one training are alike: the best few at two slopes hold the best at its own
+    screen = [gains(slice(None), np.full(len(odds), slope)).mean(axis=1) for slope in SCREENING]
+    contenders = np.sort(np.argsort(-np.max(screen, axis=0), kind="stable")[:CONTENDERS])
+    slopes = _best_slopes(odds[contenders], chosen[contenders].mean(axis=1), log_prior)
+    means = gains(contenders, slopes).mean(axis=1)
+    leader = int(np.argmax(means))
+    best = int(contenders[leader])
+    only = np.asarray([best])
+    enough = means[leader] - 0.5 / len(labels)
+    low, high = np.zeros(1), slopes[[leader]]
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         good = gains(only, middle).mean() >= enough

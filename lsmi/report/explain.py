@@ -14,6 +14,11 @@ def guide(analysis: Analysis) -> Html:
     return joined([tag("p", OPENING), tag("dl", pairs)])
 
 
+READ = {
+    "crossfit": "Every sample is read by models that were not fitted on it.",
+    "published": "As in the published code, samples are also read by models fitted on them, which "
+    "reports too much information.",
+}
 OPENING = (
     "Two sets of features, called 1 and 2, were read from the same samples. The report says how "
     "much each tells about the label, and how much of that is the same thing twice, how much only "
@@ -28,8 +33,8 @@ def _terms(analysis: Analysis) -> list[tuple[Content, Content]]:
         ("I1, I2, I12: information",
          "How much more probable the true label becomes when one has seen features 1, features 2, "
          "or both: the mean of log p(y|x) - log p(y). Zero: nothing is learnt. Below zero for a "
-         "sample: the features speak for another label. Each is read by classifiers on samples "
-         f"they were not fitted on. Class prior p(y): {prior_words(analysis.settings)}."),
+         "sample: the features speak for another label. "
+         f"{READ[analysis.settings.method]} Class prior p(y): {prior_words(analysis.settings)}."),
         ("H(Y): the most there is",
          "What somebody would learn who was told the label. I12 cannot be larger."),
         ("R: redundant", "What either of the two tells without the other; I1 and I2 both hold it."),

@@ -115,8 +115,7 @@ LEADING = (
     "each split and, below it, for the samples of each label."
 )
 CALIBRATION = (
-    "How sure the classifiers are against how often they are right, on samples they were not "
-    "fitted on. On the dashed line they are as sure as they should be; below it, too sure. Larger "
+    "How sure the classifiers are against how often they are right. On the dashed line they are as sure as they should be; below it, too sure. Larger "
     "marks: more samples. The calibration error is the mean distance from the line."
 )
 SCALES = (

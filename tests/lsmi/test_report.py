@@ -30,9 +30,11 @@ from lsmi.report import (
     summary_table,
     verdicts,
 )
+from lsmi.report.explain import guide
 from lsmi.report.tables import measure_notes
 from lsmi.report.words import number, slugs
 from lsmi.results import ATOMS, INFORMATION, Analysis, PairReading, Quantity
+from lsmi.settings import AnalysisSettings
 from mimrl.errors import ConfigError
 
 ORIGIN = {
@@ -344,6 +346,14 @@ def test_terms_checks_settings_and_versions_are_on_the_page(page):
                  "sign: rating >= 0 against rating < 0",
                  "runs/a/best.safetensors"):  # fmt: skip
         assert word in page.text, word
+
+
+def test_the_guide_says_who_read_the_samples(made):
+    published = replace(made, settings=AnalysisSettings(method="published"))
+    assert "models that were not fitted on it" in guide(made)
+    assert "models that were not fitted on it" not in guide(published)
+    assert "models fitted on them" in guide(published)
+    assert "equal classes" in guide(published)
 
 
 def test_an_analysis_with_next_to_nothing_in_it(tmp_path):
