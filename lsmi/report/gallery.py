@@ -115,8 +115,9 @@ LEADING = (
     "each split and, below it, for the samples of each label."
 )
 CALIBRATION = (
-    "How sure the classifiers are against how often they are right. On the dashed line they are as sure as they should be; below it, too sure. Larger "
-    "marks: more samples. The calibration error is the mean distance from the line."
+    "How sure the classifiers are against how often they are right. On the dashed line they are "
+    "as sure as they should be; below it, too sure. Larger marks: more samples. The calibration "
+    "error is the mean distance from the line."
 )
 SCALES = (
     "Raw totals, had the features been brought to another scale. Linear maps of the features add "
