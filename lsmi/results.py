@@ -52,7 +52,7 @@ class Quantity:
         """Whether interval and shuffled values are apart; None without a control."""
         if self.control_low is None or self.control_high is None:
             return None
-        return self.low > self.control_high or self.high < self.control_low
+        return bool(self.low > self.control_high or self.high < self.control_low)
 
 
 @dataclass(frozen=True)
