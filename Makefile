@@ -32,7 +32,7 @@ $(STAMP):
 demo: $(STAMP)  ## train on planted data, then read R, U1, U2 and S from the checkpoint
 	$(BIN)/python train.py --config configs/demo.yaml --device cpu --overwrite
 	$(BIN)/python evaluate_lsmi.py --ckpt_path $(DEMO) --dataset demo --config_path ./configs \
-	    --device cpu --save_path $(DEMO)/lsmi
+	    --device cpu --features text audio fused --save_path $(DEMO)/lsmi
 	@echo
 	@echo "The run is in $(DEMO)/ (metrics.json, log.jsonl, predictions.csv, best.safetensors);"
 	@echo "its analysis is $(DEMO)/lsmi.html (the report, for a browser), lsmi.csv (every sample), lsmi.json."

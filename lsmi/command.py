@@ -47,10 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> None:
     settings = _settings(arguments)
-    if arguments.threads is not None:
-        if arguments.threads < 1:
-            raise ConfigError(f"--threads is {arguments.threads}, expected at least 1")
-        torch.set_num_threads(arguments.threads)
     request = _request(arguments, settings)
     pairs: list[Pair] | None = None
     if arguments.modalities is not None:
@@ -130,6 +126,7 @@ NUMBERS: dict[str, tuple[type, str]] = {
     "hidden": (int, "width of a classifier's two hidden layers"),
     "batch_size": (int, "samples a step"),
     "seed": (int, "seed of folds, weights, batches, shuffles and draws"),
+    "threads": (int, "CPU threads; small matrices gain little from more than one"),
 }
 TEXTS: dict[str, str] = {
     "method": "crossfit: every sample is read by models that did not see it; published: the "
@@ -174,7 +171,6 @@ def parser() -> argparse.ArgumentParser:
         help="stem of OUT.html, OUT.csv, OUT.json, OUT*.png; beside the checkpoint if not "
         "given")  # fmt: skip
     add("--device", choices=["auto", "cpu", "cuda"], default="cpu", help="where to compute")
-    add("--threads", type=int, metavar="N", help="CPU threads; PyTorch's choice if not given")
     for name, (kind, text) in NUMBERS.items():
         add(f"--{name}", type=kind, default=getattr(default, name), metavar="N", help=text)
     for name, text in TEXTS.items():

@@ -33,12 +33,15 @@ class Job:
     Attributes:
         fit: its training rows.
         held: rows that it is evaluated on.
-        labels: ``(N,)`` classes of all rows; only those of ``fit`` are used.
+        labels: ``(N,)`` classes of all rows; those of ``fit`` are learned, those of ``held`` say
+            when learning ends.
+        inputs: which of the inputs it sees.
     """
 
     fit: Rows
     held: Rows
     labels: Rows
+    inputs: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class ClassifierSettings:
 
 
 def classifier_paths(
-    x: npt.NDArray[np.float64],
+    inputs: Sequence[npt.NDArray[np.float64]],
     classes: int,
     jobs: Sequence[Job],
     settings: ClassifierSettings,
@@ -76,7 +79,7 @@ def classifier_paths(
     """Log probabilities of each job's held-out rows at moments of its training.
 
     Args:
-        x: ``(N, D)`` finite inputs, roughly of unit scale.
+        inputs: arrays ``(N, D)``, finite and roughly of unit scale; ``D`` may differ.
         classes: ``C``; labels are in ``0 .. C - 1``.
         jobs: what is fitted and read.
         settings: form and training.
@@ -84,19 +87,25 @@ def classifier_paths(
 
     Returns:
         For each job ``(S, len(held), C)`` for ``S`` moments; normalised over classes. The training
-        ends early when no job has become better on its held-out rows for :data:`PATIENCE`
-        moments; which moment is read is another's choice, on other rows.
+        ends early when the jobs of no inputs have, on average, become better on their held-out
+        rows for :data:`PATIENCE` moments; which moment is read is another's choice, on other rows.
 
     Raises:
         NonFiniteError: a loss became NaN or infinite.
     """
     device = torch.device(settings.device)
     generator = torch.Generator().manual_seed(settings.seed)
-    inputs = torch.as_tensor(x, dtype=torch.float32, device=device)
     every = [job for job in jobs for _ in range(settings.members)]
     targets = torch.as_tensor(np.stack([job.labels for job in every]), device=device)
     models = torch.arange(len(every), device=device).unsqueeze(1)
-    stack = _Stack((x.shape[1], *settings.hidden, classes), len(every), generator, device)
+    source = torch.as_tensor([job.inputs for job in every], device=device).unsqueeze(1)
+    padded = _padded(inputs).to(device)
+    stack = _Stack(
+        [inputs[job.inputs].shape[1] for job in every],
+        (*settings.hidden, classes),
+        generator,
+        device,
+    )
     optimiser = torch.optim.AdamW(
         stack.parameters, lr=settings.rate, weight_decay=settings.weight_decay, fused=True
     )
@@ -105,11 +114,11 @@ def classifier_paths(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs * steps)
     kept = moments(settings.epochs)
     path: list[list[npt.NDArray[np.float32]]] = []
-    best, last_better = np.full(len(jobs), -np.inf), 0
+    best, last_better = np.full(len(inputs), -np.inf), 0
     for epoch in range(1, settings.epochs + 1):
         for drawn in epoch_batches(fits, steps, settings.batch_size, generator):
             rows = drawn.to(device)
-            loss = _loss(stack(inputs[rows]), targets[models, rows])
+            loss = _loss(stack(padded[source, rows]), targets[models, rows])
             if not torch.isfinite(loss):
                 raise NonFiniteError(f"loss of the classifiers is {loss.item()} in epoch {epoch}")
             optimiser.zero_grad()
@@ -117,8 +126,8 @@ def classifier_paths(
             optimiser.step()
             schedule.step()
         if epoch in kept:
-            path.append(_held_out(stack, inputs, jobs, settings.members))
-            reached = np.asarray([_likelihood(*each) for each in zip(path[-1], jobs, strict=True)])
+            path.append(_held_out(stack, padded, jobs, settings.members))
+            reached = _likelihoods(path[-1], jobs, len(inputs))
             last_better = len(path) if (reached > best).any() else last_better
             best = np.maximum(best, reached)
         if len(path) - last_better >= PATIENCE:
@@ -128,19 +137,34 @@ def classifier_paths(
     return [np.stack(moments_of_job) for moments_of_job in zip(*path, strict=True)]
 
 
+def _padded(inputs: Sequence[npt.NDArray[np.float64]]) -> Tensor:
+    """``(K, N, D)``: narrower inputs are followed by zeros, which no weight can use."""
+    width = max(x.shape[1] for x in inputs)
+    arrays = [np.pad(x, ((0, 0), (0, width - x.shape[1]))) for x in inputs]
+    return torch.as_tensor(np.stack(arrays), dtype=torch.float32)
+
+
 class _Stack:
-    """``M`` multilayer perceptrons of one shape; ReLU between layers."""
+    """``M`` multilayer perceptrons with layers of the same widths; ReLU between them."""
 
     def __init__(
-        self, widths: Sequence[int], models: int, generator: torch.Generator, device: torch.device
+        self,
+        before: Sequence[int],
+        widths: Sequence[int],
+        generator: torch.Generator,
+        device: torch.device,
     ) -> None:
         self.weights: list[Tensor] = []
         self.biases: list[Tensor] = []
-        pairs = list(itertools.pairwise(widths))
-        for number, (before, after) in enumerate(pairs):
-            # He et al. (2015) for ReLU; the last layer starts at 0: no class is preferred
-            scale = 0.0 if number == len(pairs) - 1 else math.sqrt(2 / before)
-            start = torch.randn(models, before, after, generator=generator) * scale
+        models = len(before)
+        # He et al. (2015) for ReLU, by the inputs that are not padding
+        scale = torch.sqrt(2 / torch.tensor(before, dtype=torch.float32)).reshape(-1, 1, 1)
+        for number, (width, after) in enumerate(itertools.pairwise((max(before), *widths))):
+            if number:
+                scale = torch.full((models, 1, 1), math.sqrt(2 / width))
+            if number == len(widths) - 1:
+                scale = torch.zeros(models, 1, 1)  # no class is preferred
+            start = torch.randn(models, width, after, generator=generator) * scale
             self.weights.append(start.to(device).requires_grad_())
             self.biases.append(torch.zeros(models, 1, after, device=device, requires_grad=True))
 
@@ -155,9 +179,15 @@ class _Stack:
         return torch.baddbmm(self.biases[-1], x, self.weights[-1])
 
 
-def _likelihood(logs: npt.NDArray[np.float32], job: Job) -> float:
-    """Mean log probability of a job's held-out labels."""
-    return float(logs[np.arange(len(job.held)), job.labels[job.held]].mean())
+def _likelihoods(
+    logs: Sequence[npt.NDArray[np.float32]], jobs: Sequence[Job], inputs: int
+) -> npt.NDArray[np.float64]:
+    """``(K,)`` mean log probability of held-out labels, over the jobs of each input."""
+    found: list[list[float]] = [[] for _ in range(inputs)]
+    for each, job in zip(logs, jobs, strict=True):
+        mean = each[np.arange(len(job.held)), job.labels[job.held]].mean()
+        found[job.inputs].append(float(mean))
+    return np.asarray([np.mean(values) if values else -np.inf for values in found])
 
 
 def moments(epochs: int) -> frozenset[int]:
@@ -193,14 +223,18 @@ def _loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _held_out(
-    stack: _Stack, inputs: Tensor, jobs: Sequence[Job], members: int
+    stack: _Stack, padded: Tensor, jobs: Sequence[Job], members: int
 ) -> list[npt.NDArray[np.float32]]:
     """``(len(held), C)`` for each job: its members' mean log probabilities, normalised again."""
     most = max(len(job.held) for job in jobs)
     # jobs with fewer rows repeat them, so that all are read in one product
     rows = torch.as_tensor(np.stack([np.resize(job.held, most) for job in jobs]))
-    rows = rows.repeat_interleave(members, dim=0).to(inputs.device)
-    parts = [torch.log_softmax(stack(inputs[chunk]), -1) for chunk in rows.split(4096, dim=1)]
+    rows = rows.repeat_interleave(members, dim=0).to(padded.device)
+    source = torch.as_tensor([[job.inputs] for job in jobs for _ in range(members)])
+    source = source.to(padded.device)
+    parts = [
+        torch.log_softmax(stack(padded[source, chunk]), -1) for chunk in rows.split(4096, dim=1)
+    ]
     each = torch.cat(parts, dim=1)
     mean = each.reshape(len(jobs), members, *each.shape[1:]).mean(dim=1)
     logs = torch.log_softmax(mean, -1).cpu().numpy()

@@ -32,12 +32,10 @@ FloatArray = npt.NDArray[np.float64]
 NETWORK_RATE, LINEAR_RATE = 2e-3, 2e-2  # of Adam; a linear classifier has one valley
 LINEAR_BATCHES = 4  # and takes batches so many times as large
 # generative classifiers: linear and quadratic discriminant analysis and simpler ones
-CLOSED_FORMS = (
-    ("shared spherical", 1),
-    ("shared full", 1),
-    ("own diag", 1),
-    ("own full", 1),
+CLOSED_FORMS = ClassConditional(
+    forms=(("shared spherical", 1), ("shared full", 1), ("own diag", 1), ("own full", 1))
 )
+GENERATIVE = tuple(f"Bayes' rule on {name}" for name in CLOSED_FORMS.names)
 
 Choices = Mapping[str, tuple[str, ...]]
 
@@ -101,7 +99,7 @@ def posterior(
         progress: called with epochs done; ``2 * discriminator_epochs`` in all.
         nested: name -> what parts of ``z`` say by themselves, in the same rounds.
     """
-    names, values = _candidates(z, classes, rounds, settings, progress)
+    names, (values,) = _candidates([z], classes, rounds, settings, progress)
     names += tuple(f"{name} alone" for name in nested)
     values = np.concatenate(
         [values, *(part.logs[None].astype(np.float32) for part in nested.values())]
@@ -120,17 +118,17 @@ def posterior(
 
 
 def trial_information(
-    z: FloatArray,
+    parts: Sequence[FloatArray],
     classes: int,
     told: Round,
     log_prior: FloatArray,
     settings: AnalysisSettings,
     progress: Progress,
-) -> FloatArray:
+) -> list[FloatArray]:
     """Pointwise information that the best candidate reads on the trial's held-out rows.
 
     Args:
-        z: ``(N, D)`` coordinates.
+        parts: sets of coordinates that are compared, ``(N, D)`` each.
         classes: ``C``.
         told: the round whose trial fold is used.
         log_prior: ``(C,)`` log frequencies of train.
@@ -138,29 +136,41 @@ def trial_information(
         progress: called with epochs done.
 
     Returns:
-        One value a held-out row, in nats. The rows choose the candidate and are read: good for
-        comparing sets of coordinates, too high for anything else.
+        For each set one value a held-out row, in nats. The rows choose the candidate and are read:
+        good for comparing sets of coordinates, too high for anything else.
     """
     trial = told.plan.trial
     alone = Round(replace(told.plan, inside=(trial,), outside=None), told.labels)
-    held = _candidates(z, classes, [alone], settings, progress)[1][:, 0, trial.held]
     labels = told.labels[trial.held]
-    choice = calibrate(held, labels, log_prior)
-    return pointwise_information(choice(held[choice.candidate], log_prior), labels, log_prior)
+    found = []
+    for values in _candidates(parts, classes, [alone], settings, progress)[1]:
+        held = values[:, 0, trial.held]
+        choice = calibrate(held, labels, log_prior)
+        logs = choice(held[choice.candidate], log_prior)
+        found.append(pointwise_information(logs, labels, log_prior))
+    return found
 
 
 def _candidates(
-    z: FloatArray,
+    parts: Sequence[FloatArray],
     classes: int,
     rounds: Sequence[Round],
     settings: AnalysisSettings,
     progress: Progress,
-) -> tuple[tuple[str, ...], npt.NDArray[np.float32]]:
-    """Names of ``S`` candidates and their held-out ``(S, R, N, C)`` log probabilities."""
-    inputs = _standardised(z, rounds)
-    jobs = [Job(fold.fit, fold.held, each.labels) for each in rounds for fold in each.plan.folds]
+) -> tuple[tuple[str, ...], list[npt.NDArray[np.float32]]]:
+    """Names of ``S`` candidates; for each part their held-out ``(S, R, N, C)`` log probabilities.
+
+    The classifiers of all parts are trained side by side.
+    """
+    folds = [(each, fold) for each in rounds for fold in each.plan.folds]
+    jobs = [
+        Job(fold.fit, fold.held, each.labels, number)
+        for number in range(len(parts))
+        for each, fold in folds
+    ]
+    inputs = [_standardised(part, rounds) for part in parts]
     names: list[str] = []
-    parts = []
+    found: list[list[npt.NDArray[np.float32]]] = [[] for _ in parts]
     for kind, hidden in {"network": (settings.hidden,) * 2, "linear": ()}.items():
         form = ClassifierSettings(
             hidden=hidden,
@@ -173,9 +183,12 @@ def _candidates(
         paths = classifier_paths(inputs, classes, jobs, form, progress)
         moments = len(paths[0])
         names += [f"{kind}, moment {k + 1} of {moments}" for k in range(moments)]
-        parts.append(_in_place(paths, rounds, len(z)))
-    found, generative = _generative(z, classes, rounds)
-    return (*names, *found), np.concatenate([*parts, generative])
+        for number, part in enumerate(parts):
+            own = paths[number * len(folds) : (number + 1) * len(folds)]
+            found[number].append(_in_place(own, rounds, len(part)))
+    for number, part in enumerate(parts):
+        found[number].append(_generative(part, classes, rounds))
+    return (*names, *GENERATIVE), [np.concatenate(values) for values in found]
 
 
 def _in_place(
@@ -191,21 +204,17 @@ def _in_place(
     return whole
 
 
-def _generative(
-    z: FloatArray, classes: int, rounds: Sequence[Round]
-) -> tuple[tuple[str, ...], npt.NDArray[np.float32]]:
+def _generative(z: FloatArray, classes: int, rounds: Sequence[Round]) -> npt.NDArray[np.float32]:
     """Bayes' rule on class-conditional Gaussians: p(y|z) = p(y) p(z|y) / p(z)."""
-    family = ClassConditional(forms=CLOSED_FORMS)
     parts: list[npt.NDArray[np.floating]] = []
     for each in rounds:
-        held = _held(z, classes, each.labels, each.plan.folds, family)
+        held = _held(z, classes, each.labels, each.plan.folds, CLOSED_FORMS)
         stacked = np.stack([held.given[number] for number in range(len(held.names))])
         for fold in each.plan.folds:
             counts = np.bincount(each.labels[fold.fit], minlength=classes) + 0.5
             joint = stacked[:, fold.held] + np.log(counts / counts.sum())
             parts.append(joint - np.logaddexp.reduce(joint, axis=-1, keepdims=True))
-    names = tuple(f"Bayes' rule on {name}" for name in family.names)
-    return names, _in_place(parts, rounds, len(z))
+    return _in_place(parts, rounds, len(z))
 
 
 def _standardised(z: FloatArray, rounds: Sequence[Round]) -> FloatArray:

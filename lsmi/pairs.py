@@ -208,9 +208,8 @@ class CrossFitting:
         if len(candidates) == 1:
             return candidates[0]
         judged = (names[:1], names[1:], names)
-        scores = [
-            np.sum([self._trial(which, count) for which in judged], axis=0) for count in candidates
-        ]
+        self._try([(which, count) for which in judged for count in candidates])
+        scores = [np.sum([self._trials[which, k] for which in judged], axis=0) for k in candidates]
         best = int(np.argmax([score.mean() for score in scores]))
         for count, score in zip(candidates, scores, strict=True):
             behind = scores[best] - score
@@ -218,22 +217,20 @@ class CrossFitting:
                 return count
         return candidates[best]
 
-    def _trial(self, names: tuple[str, ...], count: int) -> FloatArray:
-        """Information that a quick classifier reads on the held-out part of train."""
-        key = (names, count)
-        if key not in self._trials:
-            # a comparison between candidates needs no last touch: half the epochs
-            epochs = (self.settings.discriminator_epochs + 1) // 2
-            quick = replace(self.settings, discriminator_epochs=epochs)
-            self._trials[key] = trial_information(
-                self._joint(names, count),
-                len(self.data.classes),
-                self.rounds[0],
-                self.data.log_frequencies,
-                quick,
-                self.stages(f"{count} components of {', '.join(names)}", 2 * epochs),
-            )
-        return self._trials[key]
+    def _try(self, wanted: list[tuple[tuple[str, ...], int]]) -> None:
+        """Information that quick classifiers read on the held-out part of train."""
+        new = [key for key in wanted if key not in self._trials]
+        # a comparison between candidates needs no last touch: half the epochs
+        epochs = (self.settings.discriminator_epochs + 1) // 2
+        found = trial_information(
+            [self._joint(which, count) for which, count in new],
+            len(self.data.classes),
+            self.rounds[0],
+            self.data.log_frequencies,
+            replace(self.settings, discriminator_epochs=epochs),
+            self.stages(f"components of {', '.join(wanted[-1][0])}", 2 * epochs),
+        )
+        self._trials.update(zip(new, found, strict=True))
 
 
 def _volume(scale: Coordinates) -> float:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from threadpoolctl import threadpool_limits
 
 from lsmi.decomposition import (
     PointwiseDecomposition,
@@ -81,13 +84,27 @@ def analyse(
     wanted = _pairs(data, pairs)
     crossfit = settings.method == "crossfit"
     fitting = (CrossFitting if crossfit else PublishedFitting)(data, settings, stages)
+    with _cpu_threads(settings.threads):
+        pairs = {names: _pair(names, fitting.pair(names), data, settings) for names in wanted}
     return Analysis(
-        pairs={names: _pair(names, fitting.pair(names), data, settings) for names in wanted},
+        pairs=pairs,
         classes=data.classes,
         prior=np.exp(fitting.log_prior),
         notes={name: _notes(splits[name]) for name in data.splits},
         settings=settings,
     )
+
+
+@contextmanager
+def _cpu_threads(count: int) -> Iterator[None]:
+    """At most ``count`` threads for PyTorch and for the libraries behind NumPy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _pairs(data: Joined, pairs: Sequence[Pair] | None) -> tuple[Pair, ...]:

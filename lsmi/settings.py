@@ -45,6 +45,8 @@ class AnalysisSettings:
         hidden: width of a classifier's two hidden layers.
         seed: of initial weights, batches, folds, shuffles and draws.
         device: PyTorch device of the networks.
+        threads: CPU threads. The matrices are small: on a machine that does other work too, more
+            threads wait for each other far longer than they help.
 
     Raises:
         ConfigError: values out of range or without effect; all of them in one message.
@@ -69,6 +71,7 @@ class AnalysisSettings:
     hidden: int = 64
     seed: int = 0
     device: str = "cpu"
+    threads: int = 1
 
     def __post_init__(self) -> None:
         problems = [*self._out_of_range(), *self._without_effect()]
@@ -148,6 +151,7 @@ LEAST = {
     "batch_size": 2,
     "hidden": 1,
     "seed": 0,
+    "threads": 1,
 }
 CHOICES = {
     "method": get_args(Method),
