@@ -85,9 +85,9 @@ def analyse(
     crossfit = settings.method == "crossfit"
     fitting = (CrossFitting if crossfit else PublishedFitting)(data, settings, stages)
     with _cpu_threads(settings.threads):
-        pairs = {names: _pair(names, fitting.pair(names), data, settings) for names in wanted}
+        found = {names: _pair(names, fitting.pair(names), data, settings) for names in wanted}
     return Analysis(
-        pairs=pairs,
+        pairs=found,
         classes=data.classes,
         prior=np.exp(fitting.log_prior),
         notes={name: _notes(splits[name]) for name in data.splits},
