@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,12 +59,13 @@ def _run(arguments: argparse.Namespace) -> None:
         name: read_source(path, request)
         for name, path in zip(names, arguments.ckpt_path, strict=True)
     }
+    stem = _stem(arguments.save_path, next(iter(sources.values())), many)
+    _check_place(stem)
     analyses: dict[str, Analysis] = {}
     for name, found in sources.items():
         with _Bars(f"{name}: " if many else "") as bars:
             analyses[name] = analyse(found.splits, pairs, settings, bars.stage)
     written: list[Path] = []
-    stem = _stem(arguments.save_path, next(iter(sources.values())), many)
     for name, found in sources.items():
         own = stem.with_name(f"{stem.name}_{name}") if many else stem
         written += save(analyses[name], own, _origin(found, arguments))
@@ -209,6 +211,16 @@ def _stem(given: str | None, first: CheckpointFeatures, many: bool) -> Path:
         return first.checkpoint.with_name("lsmi_comparison" if many else "lsmi")
     path = Path(given)
     return path.with_suffix("") if path.suffix in REPORT_SUFFIXES else path
+
+
+def _check_place(stem: Path) -> None:
+    """Raises ConfigError before minutes of work, not after them."""
+    place = next(folder for folder in (stem.parent, *stem.parent.parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"cannot write the report to {stem}.*: {place} is no folder that can be written to; "
+            "name another with --save_path"
+        )
 
 
 class _Bars:

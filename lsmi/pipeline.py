@@ -179,7 +179,9 @@ def _quantities(
     """Every total with its interval and its values under shuffled labels."""
     known = all_totals(decomposition.information, decomposition.raw)
     groups = None if data.groups is None else data.groups[rows]
-    ends = intervals(repeated, groups, settings.bootstrap, settings.level, settings.seed)
+    ends = intervals(
+        repeated, data.labels[rows], groups, settings.bootstrap, settings.level, settings.seed
+    )
     shuffled = []
     for control in values.controls:
         part = control.rows(rows)

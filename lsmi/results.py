@@ -19,6 +19,7 @@ from lsmi.settings import AnalysisSettings
 FloatArray = npt.NDArray[np.float64]
 Pair = tuple[str, str]
 
+APART = 0.005  # nats between interval and controls: three shuffles do not show their whole range
 INFORMATION = ("i1", "i2", "i12")
 ATOMS = ("r", "u1", "u2", "s")
 RAW = (*INFORMATION, *ATOMS)
@@ -49,10 +50,11 @@ class Quantity:
 
     @property
     def above_chance(self) -> bool | None:
-        """Whether interval and shuffled values are apart; None without a control."""
+        """Whether interval and shuffled values are :data:`APART` nats apart; None without any."""
         if self.control_low is None or self.control_high is None:
             return None
-        return bool(self.low > self.control_high or self.high < self.control_low)
+        above = self.low > self.control_high + APART
+        return bool(above or self.high < self.control_low - APART)
 
 
 @dataclass(frozen=True)

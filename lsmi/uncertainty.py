@@ -1,8 +1,9 @@
 """Intervals of all totals: a bootstrap over samples, whole groups at a time, and over repeats.
 
-The models are not fitted again: what varies are the samples that are read and which of the
-repeats (cross-fittings with other folds and starts) are averaged. ``bench/lsmi_coverage.py`` shows
-how often such intervals hold the truth.
+The models are not fitted again: what varies are the samples that are read, what each of them
+contributed through the fitted densities (:mod:`lsmi.influence`), and which of the repeats
+(cross-fittings with other folds and starts) are averaged. ``bench/lsmi_coverage.py`` shows how
+often such intervals hold the truth.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from lsmi.decomposition import (
     published_shift,
     raw_atoms,
 )
-from lsmi.results import ADJUSTED, ATOMS, FEASIBLE, INFORMATION, RAW, Reliability
+from lsmi.influence import density_influence
+from lsmi.results import ADJUSTED, ATOMS, FEASIBLE, INFORMATION, Reliability
 
 FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -96,12 +98,13 @@ def with_adjustments(means: Mapping[str, float], raw: Totals) -> dict[str, float
 
 
 def intervals(
-    values: Repeated, groups: Rows | None, draws: int, level: float, seed: int
+    values: Repeated, labels: Rows, groups: Rows | None, draws: int, level: float, seed: int
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals of every quantity.
 
     Args:
         values: held-out values of the samples.
+        labels: ``(N,)`` classes.
         groups: ``(N,)`` numbers; samples of a group are drawn together. None: one by one.
         draws: bootstrap draws.
         level: coverage.
@@ -112,7 +115,7 @@ def intervals(
         a feasible shift; without one it is missing.
     """
     totals: dict[str, list[float]] = {}
-    for draw in _drawn_means(values, groups, draws, seed):
+    for draw in _drawn_means(values, labels, groups, draws, seed):
         means = dict(zip(INFORMATION, draw[:3], strict=True))
         for name, value in with_adjustments(means, Totals(*draw[3:])).items():
             totals.setdefault(name, []).append(value)
@@ -125,16 +128,16 @@ def intervals(
 
 
 def _drawn_means(
-    values: Repeated, groups: Rows | None, draws: int, seed: int
+    values: Repeated, labels: Rows, groups: Rows | None, draws: int, seed: int
 ) -> Iterator[list[float]]:
-    """Means of :data:`RAW` of each bootstrap draw."""
+    """Means of information and raw atoms in each bootstrap draw."""
     generator = np.random.default_rng(seed)
     drawn = np.sort(generator.integers(values.repeats, size=(draws, values.repeats)), axis=1)
     count = values.i1.shape[1]
     number = np.unique(np.arange(count) if groups is None else groups, return_inverse=True)[1]
     sizes = np.bincount(number)
     for members, times in zip(*np.unique(drawn, axis=0, return_counts=True), strict=True):
-        columns = _columns(values, tuple(members.tolist()))
+        columns = _columns(values, tuple(members.tolist()), labels)
         sums = np.stack([np.bincount(number, column) for column in columns], axis=1)
         for first in range(0, times, CHUNK):
             many = min(CHUNK, times - first)
@@ -142,11 +145,13 @@ def _drawn_means(
             yield from ((weights @ sums) / (weights @ sizes)[:, None]).tolist()
 
 
-def _columns(values: Repeated, members: tuple[int, ...]) -> list[FloatArray]:
+def _columns(values: Repeated, members: tuple[int, ...], labels: Rows) -> list[FloatArray]:
+    """What is averaged in a draw: each sample's values and its part in those of the others."""
     information = values.averaged(members)
     atoms = raw_atoms(information)
+    through = density_influence(information, labels)
     parts = [getattr(information, name) for name in INFORMATION]
-    return [*parts, *(getattr(atoms, name) for name in RAW[len(INFORMATION) :])]
+    return [*parts, atoms.r + through, atoms.u1 - through, atoms.u2 - through, atoms.s + through]
 
 
 def reliability(log_probabilities: FloatArray, labels: Rows) -> Reliability:

@@ -411,8 +411,8 @@ class TestReading:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--modalities", "text", "smell"], "expected two different ones of text, audio"),
-            (["--modalities", "text", "text"], "expected two different ones of text, audio"),
+            (["--modalities", "text", "smell"], "two different ones of text, audio"),
+            (["--modalities", "text", "text"], "two different ones of text, audio"),
             (["--labels", "seven"], "--labels seven"),
             (["--data", "nowhere.pkl"], "data file nowhere.pkl does not exist"),
             (["--folds", "1"], "folds is 1, expected at least 2"),
