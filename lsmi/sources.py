@@ -30,7 +30,7 @@ from mimrl.original import (
     original_feature_pickles,
     original_features,
 )
-from mimrl.settings import load
+from mimrl.settings import DataSettings, load
 
 FEATURE_FILES = (".pt", ".pth", ".npz")
 
@@ -140,11 +140,11 @@ def _original(path: Path, request: Request) -> CheckpointFeatures:
             f"{path} does not name its data; name a configuration with --dataset, or a file with "
             "--data"
         )
-    name = request.dataset or "mosi"
-    settings = load(Path(request.config_path) / f"{name}.yaml")
-    data = settings.data
+    data = DataSettings()
+    if request.dataset is not None:
+        data = load(Path(request.config_path) / f"{request.dataset}.yaml").data
     if request.data is not None:
-        data = data.model_copy(update={"path": str(request.data)})
+        data = data.model_copy(update={"path": str(request.data), "layout": _layout(data)})
     found = original_features(
         path, load_options(request.original), open_corpus(data), data, device=request.device
     )
@@ -164,6 +164,11 @@ def _original(path: Path, request: Request) -> CheckpointFeatures:
         splits=_chosen(splits, request, path),
         assumed=found.checkpoint.assumed,
     )
+
+
+def _layout(data: DataSettings) -> str:
+    """The layout of a file given by name: as configured, unless nothing was configured."""
+    return "auto" if data.layout == "planted" else data.layout
 
 
 def _saved(path: Path, request: Request) -> CheckpointFeatures:
