@@ -3,10 +3,10 @@ r"""Per-sample error and time on exact Gaussian mixtures, beside the published p
 The toy data of the LSMI paper, whose r and h(x1) are known for every sample: 1,600 training and
 400 test samples, noise .5, coordinates as they are. Both read test by models fitted to train, one
 after the other in the same process. Ours has two folds, one repeat, few epochs and the densities
-that EM fits, or what ``--set`` says. The published procedure runs on arrays in memory, without the
-data loader of its code, whose cost ``--workers`` measures apart. Wanted: a smaller error of r than
-the published procedure in each case, at most half of it on average over the cases, in at most a
-third of its time.
+that EM fits, or what ``--set`` says. The published procedure takes its batches from arrays; the
+data loader that its code takes them from is timed apart. Wanted: a smaller error of r than the
+published procedure in each case, at most half of it on average over the cases, in at most a third
+of its time.
 
     python bench/lsmi_mixtures.py [--seeds 10] [--cases 2:0,2:.5,10:.9] [--json OUT]
     python bench/lsmi_mixtures.py --set density=auto repeats=2 folds=5 batch_size=64 \
@@ -117,14 +117,22 @@ def warm_up() -> None:
 
 
 def loader_seconds(samples: int, width: int, workers: int) -> float:
-    """Wall seconds of one pass through a data loader like that of the published code."""
+    """Wall seconds that the data loader of the published code takes in one reading."""
     rows = TensorDataset(*torch.zeros(2, samples, width), torch.zeros(samples, dtype=torch.long))
-    loader = DataLoader(rows, batch_size=AUTHORS.batch_size, shuffle=True, num_workers=workers)
-    start = time.perf_counter()
-    for _ in range(2):
+    loader = DataLoader(
+        rows,
+        batch_size=AUTHORS.batch_size,
+        shuffle=True,
+        num_workers=workers,
+        generator=torch.Generator().manual_seed(0),
+    )
+    start, passes = time.perf_counter(), 2
+    for _ in range(passes):
         for _ in loader:
             pass
-    return (time.perf_counter() - start) / 2
+    # five more passes read train, five read test
+    wanted = AUTHORS.discriminator_epochs + AUTHORS.entropy_epochs + 5 * (1 + TEST / TRAIN)
+    return (time.perf_counter() - start) / passes * wanted
 
 
 def measure(
@@ -177,7 +185,7 @@ def cases(rows: Sequence[Row]) -> list[Case]:
             for kind in kinds]  # fmt: skip
 
 
-def report(rows: Sequence[Row]) -> bool:
+def report(rows: Sequence[Row], loader: float) -> bool:
     """Prints errors, their parts and times; whether all that is wanted holds."""
     found, methods = cases(rows), ("ours", "published")
     reporting.show(
@@ -195,10 +203,12 @@ def report(rows: Sequence[Row]) -> bool:
          for case in found],
     )  # fmt: skip
     below, ratio = all(case.below for case in found), float(np.mean([c.ratio for c in found]))
-    share = sum(row.ours.cpu for row in rows) / sum(row.published.cpu for row in rows)
+    ours, other = (np.mean([getattr(row, m).cpu for row in rows]) for m in methods)
+    share, loaded = float(ours / other), float(ours / (other + loader))
     print(f"error of r below the published one in each case: {'yes' if below else 'NO'}")
     print(f"mean of ours / published over cases: {ratio:.2f} (wanted .50 at most)")
-    print(f"CPU time, ours / published: {share:.2f} (wanted .33 at most)")
+    print(f"CPU time, ours / published: {share:.2f} with batches from arrays, {loaded:.2f} with "
+          f"a data loader's {loader:.1f} s more (wanted .33 at most)")  # fmt: skip
     return below and ratio <= 0.5 and share <= 1 / 3
 
 
@@ -208,15 +218,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", default=CASES, help="classes:rho, ...")
     parser.add_argument("--train", type=int, default=TRAIN, help="training samples")
     parser.add_argument("--test", type=int, default=TEST, help="test samples")
-    parser.add_argument("--workers", type=int, help="time a data loader too; 16 are published")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="of the data loader; 0 (default): in the process"
+    )
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
-    if arguments.workers is not None:
-        passes = AUTHORS.discriminator_epochs + AUTHORS.entropy_epochs + 5  # the last five read
-        seconds = passes * loader_seconds(arguments.train, 10, arguments.workers)
-        print(f"the published code's loader with {arguments.workers} workers: {seconds:.1f} s more "
-              "wall time a reading")  # fmt: skip
     warm_up()
+    loader = loader_seconds(arguments.train, 10, arguments.workers)
     rows = []
     for text in arguments.cases.split(","):
         classes, rho = text.split(":")
@@ -229,8 +237,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"C {classes} rho {rho} seed {seed}: r {row.ours.r:.3f} against "
                   f"{row.published.r:.3f}, {row.ours.cpu:.1f} against {row.published.cpu:.1f} s",
                   file=sys.stderr, flush=True)  # fmt: skip
-    good = report(rows)
-    reporting.write(arguments.json, "lsmi_mixtures", arguments, wanted_holds=good, rows=rows)
+    good = report(rows, loader)
+    reporting.write(
+        arguments.json, "lsmi_mixtures", arguments,
+        wanted_holds=good, loader_seconds=loader, rows=rows,
+    )  # fmt: skip
     return 0 if good else 1
 
 
