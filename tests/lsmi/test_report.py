@@ -33,7 +33,7 @@ from lsmi.report import (
 from lsmi.report.explain import guide
 from lsmi.report.tables import measure_notes
 from lsmi.report.words import number, slugs
-from lsmi.results import ATOMS, INFORMATION, Analysis, PairReading, Quantity
+from lsmi.results import APART, ATOMS, INFORMATION, Analysis, PairReading, Quantity
 from lsmi.settings import AnalysisSettings
 from mimrl.errors import ConfigError
 
@@ -111,7 +111,8 @@ def every(made):
 
 def unclear(found):
     """Whether interval and shuffled values overlap."""
-    return found.low <= found.control_high and found.high >= found.control_low
+    above = found.low > found.control_high + APART
+    return not above and found.high >= found.control_low - APART
 
 
 def same(cells, quantities):
