@@ -64,7 +64,10 @@ def report(rows: Sequence[Row]) -> bool:
     """Prints a line a data set; whether nothing was found in any."""
 
     def interval(quantity: Quantity) -> str:
-        return f"{quantity.value + 0.0:.4f} ({quantity.low:.4f}, {quantity.high:.4f})"
+        value, low, high = (
+            f"{round(part, 4) + 0.0:.4f}" for part in (quantity.value, quantity.low, quantity.high)
+        )
+        return f"{value} ({low}, {high})"
 
     names = (*ATOMS, "i12")
     reporting.show(
