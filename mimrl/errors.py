@@ -57,5 +57,33 @@ class EstimationWarning(MimrlWarning):
     """An information estimate that its reader should not trust blindly."""
 
 
+class CeilingWarning(EstimationWarning):
+    """A bound reads close to the largest value that it can have."""
+
+
+class VarianceWarning(EstimationWarning):
+    """The standard error of an estimate is too large for its digits."""
+
+
+class UndertrainedWarning(EstimationWarning):
+    """A network was still getting better, or never got better, when its training ended."""
+
+
+class TiesWarning(EstimationWarning):
+    """Equal values in data that a method takes for continuous."""
+
+
+class SampleSizeWarning(EstimationWarning):
+    """Too few samples for the number of dimensions."""
+
+
+class ConstantColumnWarning(EstimationWarning):
+    """Columns that do not vary and were left out."""
+
+
+class BiasWarning(EstimationWarning):
+    """The method is known to be biased on data like these, or measures something else than MI."""
+
+
 class TrainingWarning(MimrlWarning):
     """Training went on, but something about it deserves a look."""

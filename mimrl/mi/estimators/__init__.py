@@ -1,0 +1,1 @@
+"""Estimators of mutual information behind one interface; see :mod:`.interface`."""
