@@ -102,7 +102,20 @@ def infonce(scores: Tensor) -> Tensor:
     >>> round(infonce(torch.tensor([[0.0, 0.0], [-100.0, 0.0]])).item(), 4)  # (0 + log 2) / 2
     0.3466
     """
-    return math.log(len(scores)) + (diagonal(scores) - scores.logsumexp(dim=1)).mean()
+    return infonce_pointwise(scores).mean()
+
+
+def infonce_pointwise(scores: Tensor) -> Tensor:
+    """What each pair adds to :func:`infonce`: ``(B,)`` in nats, each at most log B.
+
+    Args:
+        scores: ``(B, B)`` float, B >= 2, pairs on the diagonal.
+
+    Raises:
+        ShapeError: ``scores`` is not square.
+        EstimationError: B < 2.
+    """
+    return math.log(len(scores)) + diagonal(scores) - scores.logsumexp(dim=1)
 
 
 def js_fgan(scores: Tensor) -> Tensor:
@@ -193,14 +206,31 @@ def interpolated(scores: Tensor, log_baseline: Tensor, alpha: float) -> Tensor:
     >>> interpolated(torch.full((3, 3), 2.0), torch.full((3,), 2.0), alpha=0.5).abs() < 1e-6
     tensor(True)
     """
+    return interpolated_pointwise(scores, log_baseline, alpha).mean()
+
+
+def interpolated_pointwise(scores: Tensor, log_baseline: Tensor, alpha: float) -> Tensor:
+    """What each pair adds to :func:`interpolated`: ``(B,)`` in nats.
+
+    The product term is one number, the same for all pairs.
+
+    Args:
+        scores: ``(B, B)`` float, B >= 2, pairs on the diagonal.
+        log_baseline: ``(B,)`` log a(y_j), one number a column.
+        alpha: share of InfoNCE's baseline, in (0, 1).
+
+    Raises:
+        ShapeError: ``scores`` is not square or ``log_baseline`` is not ``(B,)``.
+        EstimationError: B < 2, or alpha not in (0, 1).
+    """
     if not 0 < alpha < 1:
         raise EstimationError(f"alpha of the interpolated bound must lie in (0, 1), got {alpha}")
     learned = _one_a_column(scores, log_baseline) + math.log1p(-alpha)
     left_out = _log_leave_one_out_mean(scores) + math.log(alpha)
     log_mixture = torch.logaddexp(left_out, learned.expand_as(left_out))
-    pair = diagonal(scores).mean() - off_diagonal(log_mixture).mean()
+    of_pair = (log_mixture.sum(dim=0) - diagonal(log_mixture)) / (len(scores) - 1)
     product = scores - diagonal(log_mixture)
-    return 1 + pair - log_mean_exp_off_diagonal(product).exp()
+    return 1 + diagonal(scores) - of_pair - log_mean_exp_off_diagonal(product).exp()
 
 
 def diagonal(scores: Tensor) -> Tensor:

@@ -109,7 +109,11 @@ class Critic(nn.Module):
         return self.scores(x, y)
 
     def scores(self, x: Tensor, y: Tensor) -> Tensor:
-        """:meth:`forward` without its checks."""
+        """:meth:`forward` without its checks; x and y may differ in rows."""
+        raise NotImplementedError
+
+    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+        """``(B,)`` f(x_i, y_i), without the scores of other combinations and without checks."""
         raise NotImplementedError
 
 
@@ -145,6 +149,10 @@ class SeparableCritic(Critic):
         """Inner products of the embeddings."""
         return self.x_network(x) @ self.y_network(y).T
 
+    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+        """Inner products of the embeddings of a pair."""
+        return (self.x_network(x) * self.y_network(y)).sum(dim=1)
+
 
 class ConcatenatedCritic(Critic):
     """One MLP of the pair (x_i, y_j), called on all B^2 combinations.
@@ -176,6 +184,10 @@ class ConcatenatedCritic(Critic):
         """The network on the ``(B, B, hidden)`` sums of the two input maps."""
         return self.network(self.joint_input(x[:, None], y[None, :])).squeeze(-1)
 
+    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+        """The network on the ``(B, hidden)`` sums of the two input maps."""
+        return self.network(self.joint_input(x, y)).squeeze(-1)
+
 
 class BilinearCritic(Critic):
     """``f(x, y) = x^T W y``.
@@ -193,6 +205,10 @@ class BilinearCritic(Critic):
     def scores(self, x: Tensor, y: Tensor) -> Tensor:
         """``x W y^T``."""
         return x @ self.weight @ y.T
+
+    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+        """``x_i W y_i^T``."""
+        return ((x @ self.weight) * y).sum(dim=1)
 
 
 def hidden_layers(

@@ -11,7 +11,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from mimrl.mi.critics import Activation
 SMALLEST_TRAINING = 20
 
 Model = TypeVar("Model", bound=nn.Module)
+Look = Callable[[int, Model, float], None]
+"""Is told of every look at the validation rows: step, averaged model, validation loss."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,9 @@ def fit_with_early_stopping(
     step_loss: Callable[[Model], Tensor],
     valid_loss: Callable[[Model], Tensor],
     settings: FitSettings,
+    *,
+    start: bool = False,
+    look: Look[Model] | None = None,
 ) -> int:
     """Leaves in ``model`` the averaged weights with the lowest validation loss.
 
@@ -125,6 +130,8 @@ def fit_with_early_stopping(
         step_loss: the loss of a fresh batch.
         valid_loss: the loss of the validation rows; lower is better.
         settings: optimiser, length, patience.
+        start: whether the initial weights, step 0, are a candidate.
+        look: told of every look at the validation rows, for a curve.
 
     Returns:
         The step of the weights left in ``model``.
@@ -136,27 +143,55 @@ def fit_with_early_stopping(
         model.parameters(), lr=settings.rate, weight_decay=settings.weight_decay
     )
     average = copy.deepcopy(model).eval()
-    lowest, chosen, looks = math.inf, 0, 0
-    best = copy.deepcopy(average.state_dict())
+    best = _Best(average, valid_loss, look)
+    if start:
+        best.look(0)
     for step in range(1, settings.steps + 1):
         loss = step_loss(model.train())
         if not bool(loss.isfinite()):
-            raise NonFiniteError(f"the loss of a {type(model).__name__} fit is {loss.item()}")
+            raise NonFiniteError(
+                f"the loss of a {type(model).__name__} fit is {loss.item()} at step {step}"
+            )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         _average(average, model, min(settings.averaging, step / (step + 10)))
         if step % settings.check_every == 0 or step == settings.steps:
-            with torch.no_grad():
-                found = float(valid_loss(average))
-            looks += 1
-            if found < lowest:
-                lowest, chosen, looks = found, step, 0
-                best = copy.deepcopy(average.state_dict())
-            if looks >= settings.patience:
+            best.look(step)
+            if best.looks >= settings.patience:
                 break
-    model.load_state_dict(best)
-    return chosen
+    model.load_state_dict(best.weights)
+    return best.step
+
+
+class _Best(Generic[Model]):
+    """The averaged weights with the lowest validation loss so far.
+
+    Attributes:
+        step: at which they were seen.
+        weights: a copy of them.
+        looks: without improvement since.
+    """
+
+    def __init__(
+        self,
+        average: Model,
+        valid_loss: Callable[[Model], Tensor],
+        told: Look[Model] | None,
+    ) -> None:
+        self.average, self.valid_loss, self.told = average, valid_loss, told
+        self.lowest, self.step, self.looks = math.inf, 0, 0
+        self.weights = copy.deepcopy(average.state_dict())
+
+    @torch.no_grad()
+    def look(self, step: int) -> None:
+        found = float(self.valid_loss(self.average))
+        self.looks += 1
+        if found < self.lowest:
+            self.lowest, self.step, self.looks = found, step, 0
+            self.weights = copy.deepcopy(self.average.state_dict())
+        if self.told is not None:
+            self.told(step, self.average, found)
 
 
 @torch.no_grad()

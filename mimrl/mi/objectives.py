@@ -77,6 +77,15 @@ class Bound(nn.Module):
         """0-d, the estimate of I(X; Y) in nats, differentiable in the scores."""
         raise NotImplementedError
 
+    def ratios(self, scores: Tensor, y: Tensor) -> Tensor:
+        """The scores as estimates of the log ratio, up to a constant for those read as DV.
+
+        Args:
+            scores: ``(..., B)``; the last axis belongs to y.
+            y: ``(B, d)``.
+        """
+        return scores
+
 
 class Dv(Bound):
     """Donsker-Varadhan (:func:`mimrl.mi.bounds.dv`); trained on its own value it is biased MINE."""
@@ -93,6 +102,10 @@ class Nwj(Bound):
         """:func:`mimrl.mi.bounds.nwj`."""
         return bounds.nwj(scores)
 
+    def ratios(self, scores: Tensor, y: Tensor) -> Tensor:
+        """The optimum of NWJ is 1 + log ratio."""
+        return scores - 1
+
 
 class Tuba(Bound):
     """Barber-Agakov with a tractable baseline (:func:`mimrl.mi.bounds.tuba`).
@@ -108,6 +121,10 @@ class Tuba(Bound):
     def value(self, scores: Tensor, y: Tensor) -> Tensor:
         """:func:`mimrl.mi.bounds.tuba`."""
         return bounds.tuba(scores, self.baseline(y))
+
+    def ratios(self, scores: Tensor, y: Tensor) -> Tensor:
+        """The optimum of TUBA is log a(y) + log ratio."""
+        return scores - self.baseline(y)
 
 
 class InfoNce(Bound):
