@@ -1,0 +1,1 @@
+"""MMG: mutual information by the gap between two denoising errors."""

@@ -1,0 +1,151 @@
+"""Affine coordinates of x and y, and the Gaussian part of their dependence, from training rows.
+
+Invertible affine maps leave I(X; Y) as it is. Canonical analysis (Hotelling, 1936) finds those in
+which a Gaussian pair is a list of correlations; each correlation is read on rows that did not
+choose its direction, because in a sample even independent variables correlate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mimrl.errors import EstimationError
+from mimrl.mi.mmg.linear import LinearDenoisers
+
+Floats = npt.NDArray[np.float64]
+Preprocess = Literal["whiten", "rescale", "none"]
+
+SMALLEST_SHARE = 1e-12
+"""A direction with less than this share of the largest variance is a function of the others."""
+
+SMALLEST_REST = 1e-12
+"""Below this unexplained share of a direction's variance y determines it, up to rounding."""
+
+INNER_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Affine:
+    """``(values - centre) @ matrix``.
+
+    Attributes:
+        centre: ``(d,)``.
+        matrix: ``(d, r)``.
+    """
+
+    centre: Floats
+    matrix: Floats
+
+    def __call__(self, values: Floats) -> Floats:
+        """``(N, d)`` to ``(N, r)``."""
+        return (values - self.centre) @ self.matrix
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """What is fitted in closed form before any network.
+
+    Attributes:
+        x: map of x.
+        y: map of y.
+        linear: the best linear denoisers in these coordinates.
+    """
+
+    x: Affine
+    y: Affine
+    linear: LinearDenoisers
+
+    @classmethod
+    def fit(cls, x: Floats, y: Floats, preprocess: Preprocess) -> Coordinates:
+        """Of training rows.
+
+        Args:
+            x: ``(N, dx)``; at least one column varies.
+            y: ``(N, dy)``, likewise.
+            preprocess: ``whiten`` into canonical coordinates, ``rescale`` each column to standard
+                deviation 1, or ``none``: centred only, which is a choice of where log-SNR 0 lies.
+
+        Raises:
+            EstimationError: y determines a direction of x, or x one of y: their information is
+                infinite.
+        """
+        maps = _canonical(x, y)
+        correlations, rest = _held_out(x, y, min(part.matrix.shape[1] for part in maps))
+        linear = LinearDenoisers.diagonal(correlations, *(part.matrix.shape[1] for part in maps))
+        linear.rest_variances[: len(rest)] = rest
+        if preprocess == "whiten":
+            return cls(*maps, linear)
+        kept = _scaled(x, preprocess), _scaled(y, preprocess)
+        return cls(*kept, _seen_from(linear, maps, kept))
+
+
+def _scaled(values: Floats, preprocess: Preprocess) -> Affine:
+    spread = values.std(axis=0) if preprocess == "rescale" else np.ones(values.shape[1])
+    return Affine(values.mean(axis=0), np.diag(1 / np.where(spread > 0, spread, 1.0)))
+
+
+def _seen_from(
+    linear: LinearDenoisers, maps: tuple[Affine, Affine], kept: tuple[Affine, Affine]
+) -> LinearDenoisers:
+    """Canonical denoisers in other coordinates with the same centres."""
+    # Canonical coordinates are `kept @ onto`; `back` returns from them, the best it can where
+    # directions of no variance were left out.
+    onto = [np.linalg.pinv(to.matrix) @ by.matrix for by, to in zip(maps, kept, strict=True)]
+    back = np.linalg.pinv(onto[0])
+    variances, basis = _directions(back.T @ back)
+    rest_variances, rest_basis = _directions((back.T * linear.rest_variances) @ back)
+    slopes = (onto[1] @ linear.slopes.T @ back).T
+    return LinearDenoisers(variances, basis, slopes, rest_variances, rest_basis)
+
+
+def _directions(covariance: Floats) -> tuple[Floats, Floats]:
+    variances, basis = np.linalg.eigh(covariance)
+    return np.maximum(variances, SMALLEST_SHARE * variances[-1]), basis
+
+
+def _canonical(x: Floats, y: Floats) -> tuple[Affine, Affine]:
+    centres = x.mean(axis=0), y.mean(axis=0)
+    x, y = x - centres[0], y - centres[1]
+    white = _whitening(x), _whitening(y)
+    cross = (x @ white[0]).T @ (y @ white[1]) / len(x)
+    left, _, right = np.linalg.svd(cross, full_matrices=True)
+    return Affine(centres[0], white[0] @ left), Affine(centres[1], white[1] @ right.T)
+
+
+def _whitening(centred: Floats) -> Floats:
+    """``(d, r)``: the rows times it are uncorrelated and of variance 1."""
+    # Units first: the smallest directions of columns of very different size keep their digits.
+    spread = centred.std(axis=0)
+    units = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1.0), 0.0)
+    scaled = centred * units
+    variances, directions = np.linalg.eigh(scaled.T @ scaled / len(scaled))
+    kept = variances > SMALLEST_SHARE * variances[-1]
+    return units[:, None] * directions[:, kept] / np.sqrt(variances[kept])
+
+
+def _held_out(x: Floats, y: Floats, count: int) -> tuple[Floats, Floats]:
+    """Slopes of the canonical pairs and the variances they leave, ``(count,)`` each.
+
+    Directions are chosen on four fifths of the rows, and moments are read on the rest.
+    """
+    parts = np.arange(len(x)) % INNER_FOLDS
+    moments = np.zeros((3, count))
+    for number in range(INNER_FOLDS):
+        held = parts == number
+        maps = _canonical(x[~held], y[~held])
+        u, v = maps[0](x[held])[:, :count], maps[1](y[held])[:, :count]
+        for row, product in enumerate((u * v, u * u, v * v)):
+            moments[row, : product.shape[1]] += product.sum(axis=0)
+    spread = np.sqrt(moments[1] * moments[2])
+    correlations = (moments[0] / np.where(spread > 0, spread, 1.0)).clip(0, 1)
+    rest = 1 - correlations**2
+    if (rest < SMALLEST_REST).any():
+        raise EstimationError(
+            f"a linear function of y determines one of x up to {rest.min():.1g} of its variance: "
+            "their information is infinite; remove the columns that x and y share"
+        )
+    return correlations, rest
