@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mimrl.errors import ConfigError, ShapeError
+from mimrl.errors import ConfigError, EstimationError, ShapeError
 
 Floats = npt.NDArray[np.float64]
 Seed = int | np.random.Generator
@@ -65,6 +65,7 @@ class Law(HasDimensions, Protocol):
 
         Raises:
             ShapeError: widths or lengths that do not fit.
+            EstimationError: values that are not finite, or that the law cannot have drawn.
         """
 
 
@@ -115,14 +116,18 @@ def pairs_of(law: HasDimensions, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Fl
 
     Raises:
         ShapeError: widths or lengths that do not fit.
+        EstimationError: NaN or infinite values.
     """
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    shapes = xs.shape, ys.shape
-    if shapes != ((len(xs) if xs.ndim else 0, law.dim_x), (len(xs) if xs.ndim else 0, law.dim_y)):
+    rows = xs.shape[:1]
+    if xs.shape != (*rows, law.dim_x) or ys.shape != (*rows, law.dim_y) or not rows:
         raise ShapeError(
             f"this law takes x (N, {law.dim_x}) and y (N, {law.dim_y}), "
             f"got {xs.shape} and {ys.shape}"
         )
+    for key, values in (("x", xs), ("y", ys)):
+        if not np.isfinite(values).all():
+            raise EstimationError(f"{key} holds NaN or infinity; leave such rows out of x and y")
     return xs, ys
 
 

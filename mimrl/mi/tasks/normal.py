@@ -179,7 +179,13 @@ def gaussian_rows(covariance: Floats, count: int, generator: np.random.Generator
 
 
 def frozen_matrix(values: npt.ArrayLike) -> Floats:
-    """A read-only float64 copy."""
+    """A read-only float64 copy of a square matrix.
+
+    Raises:
+        ShapeError: it is not square.
+    """
     matrix = np.array(values, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ShapeError(f"a covariance or dispersion must be (D, D), got {matrix.shape}")
     matrix.setflags(write=False)
     return matrix

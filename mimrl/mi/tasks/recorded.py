@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -59,17 +60,17 @@ def _missing(path: Path) -> str:
 
 def _read(path: Path) -> Mapping[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            absent = [key for key in KEYS if key not in stored.files]
-            if absent:
-                raise DataError(
-                    f"{path}: expected the arrays x and y, got {', '.join(stored.files) or 'none'}"
-                )
-            return {key: stored[key] for key in KEYS}
-    except (zipfile.BadZipFile, AttributeError, EOFError, OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+        stored = np.load(path, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array")
+        with stored:
+            there = stored.files
+            arrays = {key: stored[key] for key in KEYS if key in there}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as an npz file of plain arrays: {error}") from error
+    if len(arrays) < len(KEYS):
+        raise DataError(f"{path}: expected the arrays x and y, got {', '.join(there) or 'none'}")
+    return arrays
 
 
 def _checked(path: Path, key: str, values: np.ndarray) -> Floats:

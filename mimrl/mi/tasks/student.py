@@ -82,9 +82,10 @@ class Student(TotalDimension):
         """Log density but for the powers of pi and of the degrees, which cancel in a log ratio."""
         half = 0.5 * (self.freedom + len(dispersion))
         factor = np.linalg.cholesky(dispersion)
-        distance = (np.linalg.solve(factor, rows.T) ** 2).sum(axis=0)
+        length = np.hypot.reduce(np.linalg.solve(factor, rows.T), axis=0)
         constant = gammaln(half) - gammaln(0.5 * self.freedom) - np.log(np.diagonal(factor)).sum()
-        return constant - half * np.log1p(distance / self.freedom)
+        # log(1 + length^2 / freedom) without the square, which heavy tails can take to infinity
+        return constant - 2 * half * np.log(np.hypot(1, length / np.sqrt(self.freedom)))
 
 
 def common_scale_information(dim_x: int, dim_y: int, freedom: float) -> float:

@@ -228,7 +228,7 @@ class SwissRoll:
         """``(N, 1)`` from ``(N, 2)``: the distance from the centre tells the angle."""
         angle = 21 * np.hypot(values[:, :1], values[:, 1:])
         unrolled = (angle / (1.5 * math.pi) - 1) / 2
-        if unrolled.size and np.abs(self.forward(unrolled) - values).max() > ROLL_TOLERANCE:
+        if not (np.abs(self.forward(unrolled) - values) <= ROLL_TOLERANCE).all():
             raise EstimationError(
                 "some points do not lie on the Swiss roll; give samples of the rolled law, "
                 "neither scaled nor moved"
