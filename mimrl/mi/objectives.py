@@ -223,10 +223,21 @@ class Mine(Bound):
     def _denominator(self, log_mean: Tensor) -> Tensor:
         if not self.training:
             return torch.where(self.log_average.isinf(), log_mean, self.log_average)
-        kept = self.log_average + (math.log1p(-self.decay) if self.decay < 1 else -math.inf)
-        moved = torch.logaddexp(kept, log_mean + math.log(self.decay))
-        self.log_average.copy_(torch.where(self.log_average.isinf(), log_mean, moved))
+        self.log_average.copy_(moved_average(self.log_average, log_mean, self.decay))
         return self.log_average.clone()
+
+
+def moved_average(log_average: Tensor, log_mean: Tensor, decay: float) -> Tensor:
+    """MINE's moving average of E[e^score] after one more batch, in log space.
+
+    Args:
+        log_average: 0-d; -inf before the first batch, which then is the average.
+        log_mean: 0-d, of the new batch.
+        decay: share of the new batch, in (0, 1].
+    """
+    kept = log_average + (math.log1p(-decay) if decay < 1 else -math.inf)
+    moved = torch.logaddexp(kept, log_mean + math.log(decay))
+    return torch.where(log_average.isinf(), log_mean, moved)
 
 
 def _gradient_of(surrogate: Tensor, *, at: Tensor) -> Tensor:
