@@ -75,7 +75,16 @@ def _run(arguments: argparse.Namespace) -> None:
         written += save_comparison(analyses, stem)
         sys.stdout.write(comparison_table(analyses) + "\n\n")
     sys.stdout.write(f"labels: {next(iter(sources.values())).label_rule}\n")
-    sys.stdout.write("written: " + ", ".join(map(str, written)) + "\n")
+    sys.stdout.write(f"written: {_listed(written, stem)}\n")
+
+
+def _listed(written: Sequence[Path], stem: Path) -> str:
+    """Every page and table by name, and the pictures, of which there may be fifty, by number."""
+    pictures = [path for path in written if path.suffix == ".png"]
+    files = [str(path) for path in written if path not in pictures]
+    if len(pictures) > 1:
+        return ", ".join(files) + f" and {len(pictures)} pictures {stem}*.png"
+    return ", ".join([*files, *map(str, pictures)])
 
 
 def _settings(arguments: argparse.Namespace) -> AnalysisSettings:

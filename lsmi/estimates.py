@@ -295,7 +295,8 @@ def _winners(
     twenty is often so by chance.
     """
     families, trial = density_families(settings), first.plan.trial
-    tried = estimate(z, first.labels, classes, [trial.fit], families)
+    quick = [family.quick() for family in families]
+    tried = estimate(z, first.labels, classes, [trial.fit], quick)
 
     def best(rows: Rows) -> DensityFamily:
         return restrict(families, tried.names[choose(tried, 0, rows, margin=1.0)])

@@ -64,10 +64,13 @@ def guarded(work: Callable[[], object], interrupted: str) -> int:
 def plain_warnings() -> Iterator[None]:
     """Shows a :class:`MimrlWarning` as one line on standard error, once a text."""
     original = warnings.showwarning
+    shown: set[str] = set()  # Python forgets what it showed whenever a filter changes
 
     def show(message, category, *place, **more):  # type: ignore[no-untyped-def]
         if issubclass(category, MimrlWarning):
-            sys.stderr.write(f"warning: {message}\n")
+            if str(message) not in shown:
+                sys.stderr.write(f"warning: {message}\n")
+            shown.add(str(message))
         else:
             original(message, category, *place, **more)
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import mimrl.training.run
-from mimrl.command import main
+from mimrl.command import main, plain_warnings
 from mimrl.errors import DataWarning, NonFiniteError
 from mimrl.settings import from_mapping, load
 from mimrl.settings.help import entries
@@ -33,6 +33,16 @@ def training(monkeypatch):
 
     monkeypatch.setattr(mimrl.training.run, "train_seeds", train_seeds)
     return seen
+
+
+def test_a_warning_is_shown_once_a_text_whatever_happens_to_the_filters(capsys):
+    """Python forgets which warnings it showed whenever a filter changes, as libraries do."""
+    with plain_warnings():
+        for text in ("first", "second", "first"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+            warnings.warn(text, DataWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: first\nwarning: second\n"
 
 
 class TestArguments:

@@ -14,7 +14,7 @@ import torch
 
 from lsmi.density.components import component_log_densities
 from lsmi.density.covariances import Kind
-from lsmi.density.em import Fitting
+from lsmi.density.em import QUICK, THOROUGH, Effort, Fitting
 from lsmi.density.family import Densities, FloatArray, Progress, Rows, position
 from mimrl.errors import ConfigError
 
@@ -41,9 +41,7 @@ class ClassConditional:
         floor: added to the variances, as a share of the variance of the fit's rows.
         shrinkage: of own covariances towards their pooled shape; see
             :class:`~lsmi.density.em.Fitting`.
-        starts: k-means++ starts of each fit, for K > 1.
-        rounds: of expectation maximisation, at most.
-        tolerance: nats a row; a round that gains less is the last.
+        effort: starts and rounds of the components of a form, for K > 1.
         seed: of the starts.
 
     Raises:
@@ -62,9 +60,7 @@ class ClassConditional:
     )
     floor: float = 1e-4
     shrinkage: float = 1.0
-    starts: int = 4
-    rounds: int = 100
-    tolerance: float = 1e-4
+    effort: Effort = THOROUGH
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -89,6 +85,10 @@ class ClassConditional:
         """See :class:`~lsmi.density.family.DensityFamily`."""
         return replace(self, forms=(self.forms[position(name, self.names)],))
 
+    def quick(self) -> ClassConditional:
+        """See :class:`~lsmi.density.family.DensityFamily`."""
+        return replace(self, effort=QUICK)
+
     def __call__(
         self,
         x: FloatArray,
@@ -102,10 +102,7 @@ class ClassConditional:
         given: dict[int, FloatArray] = {}
         for number, (form, count) in enumerate(self.forms):
             kind, shared = COVARIANCES[form]
-            how = Fitting(
-                *(kind, shared, count, self.floor, self.shrinkage),
-                *(self.starts, self.rounds, self.tolerance, self.seed),
-            )
+            how = Fitting(kind, shared, count, self.floor, self.shrinkage, self.effort, self.seed)
             parts, log_weights = component_log_densities(x, labels, classes, fits, how)
             joint = torch.logsumexp(parts.unflatten(1, (classes, count)), dim=2)
             log_prior = torch.logsumexp(log_weights.unflatten(1, (classes, count)), dim=2)

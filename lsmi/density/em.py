@@ -32,6 +32,26 @@ START_ROUNDS = 10
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How long the components are sought.
+
+    Attributes:
+        starts: k-means++ starts, of which the most likely one is continued.
+        rounds: of expectation maximisation, at most.
+        tolerance: nats a row; a round that gains less is the last.
+    """
+
+    starts: int = 4
+    rounds: int = 100
+    tolerance: float = 1e-4
+
+
+THOROUGH = Effort()
+QUICK = Effort(starts=2, rounds=20, tolerance=1e-3)
+"""Enough to rank forms: on Gaussian mixtures in 10 dimensions it chose as the full effort did."""
+
+
+@dataclass(frozen=True)
 class Fitting:
     """How mixtures are fitted.
 
@@ -42,9 +62,7 @@ class Fitting:
         floor: variance that is added to all coordinates.
         shrinkage: a component's covariance is drawn towards the one pooled over components as if
             by ``shrinkage`` times the rows that it takes to determine a covariance of its form.
-        starts: k-means++ starts, of which the most likely one is continued.
-        rounds: of expectation maximisation, at most.
-        tolerance: nats a row; a round that gains less is the last.
+        effort: starts, rounds and when to end.
         seed: of the starts.
     """
 
@@ -53,9 +71,7 @@ class Fitting:
     components: int
     floor: float = 1e-4
     shrinkage: float = 1.0
-    starts: int = 4
-    rounds: int = 100
-    tolerance: float = 1e-4
+    effort: Effort = THOROUGH
     seed: int = 0
 
 
@@ -105,7 +121,7 @@ def fit_gaussians(x: Tensor, weight: Tensor, groups: int, how: Fitting) -> Gauss
         few = _some_rows(weight, how.seed)
         some = x.gather(1, few.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
         model = _start(some, weight.gather(1, few), groups, how)
-        model, _ = _rounds(data, model, how.rounds, how)
+        model, _ = _rounds(data, model, how.effort.rounds, how)
     if how.shared:
         spreads = model.spreads[::groups, 0]
     else:
@@ -135,7 +151,7 @@ def _prepare(x: Tensor, weight: Tensor, groups: int, how: Fitting) -> _Data:
 def _start(x: Tensor, weight: Tensor, groups: int, how: Fitting) -> Gaussians:
     """The start that is most likely after a few rounds; ``R`` is 1."""
     data = _prepare(x, weight, groups, how)
-    member = assignments(x, weight, how.components, how.starts, how.seed)
+    member = assignments(x, weight, how.components, how.effort.starts, how.seed)
     model = _maximise(data, member * data.weight[:, None, None], how)
     model, likelihood = _rounds(data, model, START_ROUNDS, how)
     if how.shared:  # a start's covariance is made by all groups, so they are chosen together
@@ -155,7 +171,7 @@ def _rounds(data: _Data, model: Gaussians, most: int, how: Fitting) -> tuple[Gau
     for _ in range(most):
         after = _where(moving, _maximise(data, shares, how), model)
         shares, reached = _expect(data, after, how)
-        gain = _by_fit(reached - likelihood, data.groups).sum(1) >= how.tolerance
+        gain = _by_fit(reached - likelihood, data.groups).sum(1) >= how.effort.tolerance
         moving = moving & gain.repeat_interleave(data.groups, dim=0)
         model, likelihood = after, reached
         if not bool(moving.any()):

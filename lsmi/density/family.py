@@ -61,6 +61,10 @@ class DensityFamily(Protocol):
         """
         ...
 
+    def quick(self) -> DensityFamily:
+        """The family with just the effort that ranking its candidates takes."""
+        ...
+
     def __call__(
         self,
         x: FloatArray,

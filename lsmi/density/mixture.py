@@ -10,7 +10,7 @@ import torch
 
 from lsmi.density.components import component_log_densities
 from lsmi.density.covariances import Kind
-from lsmi.density.em import Fitting
+from lsmi.density.em import QUICK, THOROUGH, Effort, Fitting
 from lsmi.density.family import Densities, FloatArray, Progress, Rows, position
 from mimrl.errors import ConfigError
 
@@ -34,9 +34,7 @@ class Mixture:
         floor: added to the variances, as a share of the variance of the fit's rows.
         shrinkage: of components' covariances towards their pooled shape; see
             :class:`~lsmi.density.em.Fitting`.
-        starts: k-means++ starts of each fit.
-        rounds: of expectation maximisation, at most.
-        tolerance: nats a row; a round that gains less is the last.
+        effort: starts and rounds of the components of a form, for K > 1.
         seed: of the starts.
 
     Raises:
@@ -59,9 +57,7 @@ class Mixture:
     )
     floor: float = 1e-4
     shrinkage: float = 1.0
-    starts: int = 4
-    rounds: int = 100
-    tolerance: float = 1e-4
+    effort: Effort = THOROUGH
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -86,6 +82,10 @@ class Mixture:
         """See :class:`~lsmi.density.family.DensityFamily`."""
         return replace(self, forms=(self.forms[position(name, self.names)],))
 
+    def quick(self) -> Mixture:
+        """See :class:`~lsmi.density.family.DensityFamily`."""
+        return replace(self, effort=QUICK)
+
     def __call__(
         self,
         x: FloatArray,
@@ -98,10 +98,7 @@ class Mixture:
         found = []
         for form, count in self.forms:
             kind, shared = COVARIANCES[form]
-            how = Fitting(
-                *(kind, shared, count, self.floor, self.shrinkage),
-                *(self.starts, self.rounds, self.tolerance, self.seed),
-            )
+            how = Fitting(kind, shared, count, self.floor, self.shrinkage, self.effort, self.seed)
             parts, _ = component_log_densities(x, np.zeros(len(x), np.int64), 1, fits, how)
             found.append(torch.logsumexp(parts, dim=1).numpy())
             progress(1)

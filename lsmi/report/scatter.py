@@ -21,6 +21,7 @@ from lsmi.report.style import (
     dot_handle,
     legend,
     literal,
+    room,
     tidy,
 )
 from lsmi.report.words import class_label, number, pair_title, share, short
@@ -39,17 +40,17 @@ def samples(pair: PairReading, split: str) -> Figure:
     """
     reading = pair.splits[split]
     figure = Figure(figsize=(10.2, 6.4), layout="constrained")
-    grid = figure.add_gridspec(2, 12, height_ratios=(1.5, 1))
+    # two rows with widths of their own: in one grid long tick labels leave no room for the panels
+    grid = figure.add_gridspec(2, 1, height_ratios=(1.5, 1))
+    above, below = (figure.add_subfigure(grid[row, 0]) for row in range(2))
     atoms, known = reading.decomposition.adjusted, reading.decomposition.information
     drawn = (("u1", atoms.u1, "u2", atoms.u2), ("r", atoms.r, "s", atoms.s),
              ("i1", known.i1, "i2", known.i2))  # fmt: skip
-    for k, (first, x, second, y) in enumerate(drawn):
-        panel = figure.add_subplot(grid[0, 4 * k : 4 * k + 4])
+    for panel, (first, x, second, y) in zip(above.subplots(1, 3), drawn, strict=True):
         _points(panel, x, y, reading)
         panel.set_xlabel(_axis_name(first, pair), fontsize=SMALL)
         panel.set_ylabel(_axis_name(second, pair), fontsize=SMALL)
-    histograms = [figure.add_subplot(grid[1, 3 * k : 3 * k + 3]) for k in range(4)]
-    _histograms(histograms, reading)
+    _histograms(below.subplots(1, 4), reading)
     title = f"{short(pair_title(pair.names), 60)}, {split}: {len(reading.ids)} samples, adjusted"
     figure.suptitle(literal(title), fontsize=TEXT + 1)
     handles = [
@@ -77,15 +78,23 @@ def _points(panel: Axes, x: FloatArray, y: FloatArray, reading: SplitReading) ->
     panel.axhline(0, color=LINE, linewidth=0.8)
     panel.axvline(0, color=LINE, linewidth=0.8)
     panel.scatter(x, y, s=size, c=colours, alpha=0.75 if count < 1500 else 0.5, linewidths=0)
+    # rounding makes zeros that differ by 1e-16: an axis of that length says nothing
+    panel.set_xlim(*room(float(x.min()), float(x.max())))
+    panel.set_ylim(*room(float(y.min()), float(y.max())))
     panel.xaxis.set_major_locator(MaxNLocator(5))
     tidy(panel, grid="both")
 
 
 def _histograms(axes: Sequence[Axes], reading: SplitReading) -> None:
     values = {name: getattr(reading.decomposition.adjusted, name) for name in ATOMS}
-    low = min(float(one.min()) for one in values.values())
-    high = max(float(one.max()) for one in values.values())
-    edges = np.linspace(low, high if high > low else low + 1, BINS + 1).tolist()
+    edges = np.linspace(
+        *room(
+            min(float(one.min()) for one in values.values()),
+            max(float(one.max()) for one in values.values()),
+            margin=0.0,
+        ),
+        BINS + 1,
+    ).tolist()
     highest = 0.0
     for panel, (name, one) in zip(axes, values.items(), strict=True):
         heights, _, _ = panel.hist(one, edges, color=COLOURS[name])

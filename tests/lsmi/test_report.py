@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import warnings
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -31,6 +32,8 @@ from lsmi.report import (
     verdicts,
 )
 from lsmi.report.explain import guide
+from lsmi.report.scatter import samples
+from lsmi.report.style import png
 from lsmi.report.tables import measure_notes
 from lsmi.report.words import number, slugs
 from lsmi.results import APART, ATOMS, INFORMATION, Analysis, PairReading, Quantity
@@ -535,3 +538,25 @@ def test_file_names_of_pairs_differ_also_where_case_does_not():
     found = slugs(pairs)
     assert len({name.lower() for name in found.values()}) == len(pairs)
     assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,60}", name) for name in found.values())
+
+
+def test_samples_whose_values_differ_by_rounding_alone_are_drawn_without_a_warning():
+    """An uninformative modality: i1 is 0 but for rounding, the others are small."""
+    rng = np.random.default_rng(0)
+    known = PointwiseInformation(
+        i1=rng.choice([0.0, -1.1e-16], 22), **{name: rng.normal(0, 0.04, 22) for name in
+                                               ("i2", "i12", "h1", "h2")}
+    )  # fmt: skip
+    splits = {"test": reading(known, rng.integers(0, 2, 22))}
+    pair = PairReading(("video", "fused"), splits, (3, 4), choices={})
+    figure = samples(pair, "test")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where panels find no room
+        assert png(figure).startswith(b"\x89PNG")
+    nats = [np.ptp(panel.get_xlim()) for panel in every_panel(figure)]
+    assert len(nats) == 7
+    assert min(nats) >= 0.1
+
+
+def every_panel(figure):
+    return [panel for part in figure.subfigs for panel in part.axes]
