@@ -19,8 +19,8 @@ from lsmi.report import comparison_table, save, save_comparison, summary_table
 from lsmi.results import Analysis, Pair
 from lsmi.settings import CHOICES, AnalysisSettings
 from lsmi.sources import Request, read_source
-from mimrl.command import guarded
 from mimrl.errors import ConfigError
+from mimrl.exits import guarded
 
 REPORT_SUFFIXES = (".csv", ".json", ".png", ".html")
 EXAMPLES = """\

@@ -9,16 +9,13 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from mimrl import __version__
-from mimrl.errors import MimrlError, MimrlWarning
+from mimrl.exits import guarded
 from mimrl.settings import Settings, dump, load
 from mimrl.settings.help import render
 
-OK, UNUSABLE, INTERRUPTED = 0, 2, 130
 EXAMPLES = """\
 examples:
   python train.py --config configs/demo.yaml
@@ -39,45 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_intermixed_args(argv)
     return guarded(lambda: _run(arguments), "interrupted; the same command with --resume continues")
-
-
-def guarded(work: Callable[[], object], interrupted: str) -> int:
-    """Runs ``work`` and turns how it ended into an exit code, with one message where it failed.
-
-    Args:
-        work: what the command does.
-        interrupted: what to say after Ctrl-C.
-    """
-    try:
-        with plain_warnings():
-            work()
-    except (MimrlError, OSError) as error:  # OSError: a full disk, a folder without permission
-        sys.stderr.write(f"error: {error}\n")
-        return UNUSABLE
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{interrupted}\n")
-        return INTERRUPTED
-    return OK
-
-
-@contextmanager
-def plain_warnings() -> Iterator[None]:
-    """Shows a :class:`MimrlWarning` as one line on standard error, once a text."""
-    original = warnings.showwarning
-    shown: set[str] = set()  # Python forgets what it showed whenever a filter changes
-
-    def show(message, category, *place, **more):  # type: ignore[no-untyped-def]
-        if issubclass(category, MimrlWarning):
-            if str(message) not in shown:
-                sys.stderr.write(f"warning: {message}\n")
-            shown.add(str(message))
-        else:
-            original(message, category, *place, **more)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", MimrlWarning)
-        warnings.showwarning = show
-        yield
 
 
 def _run(arguments: argparse.Namespace) -> None:

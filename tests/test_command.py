@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 import mimrl.training.run
-from mimrl.command import main, plain_warnings
+from mimrl.command import main
 from mimrl.errors import DataWarning, NonFiniteError
+from mimrl.exits import plain_warnings
 from mimrl.settings import from_mapping, load
 from mimrl.settings.help import entries
 

@@ -28,13 +28,14 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MAY_IMPORT = {
     "mimrl": (),
     "mimrl.errors": (),
+    "mimrl.exits": ("mimrl.errors",),
     "mimrl.terms": ("mimrl.errors",),
     "mimrl.pretrained": ("mimrl.errors",),
     "mimrl.settings": ("mimrl.errors", "mimrl.terms"),
-    "mimrl.mi": ("mimrl.errors",),
+    "mimrl.mi": ("mimrl.errors", "mimrl.exits"),  # the latter for its commands
     "mimrl.datasets": (
-        *("mimrl", "mimrl.errors", "mimrl.terms", "mimrl.pretrained", "mimrl.settings"),
-        "mimrl.mi",
+        *("mimrl", "mimrl.errors", "mimrl.exits", "mimrl.terms", "mimrl.pretrained"),
+        *("mimrl.settings", "mimrl.mi"),
     ),
     "mimrl.model": (
         *("mimrl.errors", "mimrl.terms", "mimrl.pretrained", "mimrl.settings"),
@@ -48,7 +49,9 @@ MAY_IMPORT = {
         *("mimrl.errors", "mimrl.terms", "mimrl.pretrained", "mimrl.settings"),
         *("mimrl.mi", "mimrl.datasets", "mimrl.model"),
     ),
-    "mimrl.command": ("mimrl", "mimrl.errors", "mimrl.settings", "mimrl.training"),
+    "mimrl.command": (
+        *("mimrl", "mimrl.errors", "mimrl.exits", "mimrl.settings", "mimrl.training"),
+    ),
     "lsmi": ("mimrl.errors", "mimrl.mi"),
     "lsmi.features": ("mimrl",),
     "lsmi.sources": ("mimrl",),

@@ -9,19 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from mimrl.datasets import hdf5
 from mimrl.datasets.catalogue import LAYOUTS, read_corpus
 from mimrl.datasets.conversion import convert
 from mimrl.datasets.inspection import as_text, inspect
-from mimrl.errors import MimrlError, MimrlWarning
+from mimrl.exits import guarded
 from mimrl.settings import DataSettings, load
 
-OK, UNUSABLE, INTERRUPTED = 0, 2, 130
 GROUP = "data."
 EXAMPLES = """\
 key=value are settings of the data, as in 'python train.py --help', for example:
@@ -48,32 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _arguments(sys.argv[1:] if argv is None else argv)
-    try:
-        with _plain_warnings():
-            settings = _settings(arguments)
-            if arguments.command == "inspect":
-                _inspect(settings, as_json=arguments.json)
-            else:
-                _convert(settings, Path(arguments.target))
-    except (MimrlError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return UNUSABLE
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; nothing was written\n")
-        return INTERRUPTED
-    return OK
+    return guarded(lambda: _run(arguments), "interrupted; nothing was written")
 
 
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Shows a :class:`MimrlWarning` as one line on standard error."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", MimrlWarning)
-        try:
-            yield
-        finally:
-            for warning in caught:
-                sys.stderr.write(f"warning: {warning.message}\n")
+def _run(arguments: argparse.Namespace) -> None:
+    settings = _settings(arguments)
+    if arguments.command == "inspect":
+        _inspect(settings, as_json=arguments.json)
+    else:
+        _convert(settings, Path(arguments.target))
 
 
 def _settings(arguments: argparse.Namespace) -> DataSettings:

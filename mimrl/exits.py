@@ -1,0 +1,55 @@
+"""How the commands end: exit codes, one message where they failed, warnings as single lines.
+
+Exit codes: 0 done; 2 the command, the settings or the data cannot be used (one message on standard
+error); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from mimrl.errors import MimrlError, MimrlWarning
+
+OK, UNUSABLE, INTERRUPTED = 0, 2, 130
+
+
+def guarded(work: Callable[[], object], interrupted: str) -> int:
+    """Runs ``work`` and turns how it ended into an exit code, with one message where it failed.
+
+    Args:
+        work: what the command does.
+        interrupted: what to say after Ctrl-C.
+    """
+    try:
+        with plain_warnings():
+            work()
+    except (MimrlError, OSError) as error:  # OSError: a full disk, a folder without permission
+        sys.stderr.write(f"error: {error}\n")
+        return UNUSABLE
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{interrupted}\n")
+        return INTERRUPTED
+    return OK
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Shows a :class:`MimrlWarning` as one line on standard error, once a text."""
+    original = warnings.showwarning
+    shown: set[str] = set()  # Python forgets what it showed whenever a filter changes
+
+    def show(message, category, *place, **more):  # type: ignore[no-untyped-def]
+        if issubclass(category, MimrlWarning):
+            if str(message) not in shown:
+                sys.stderr.write(f"warning: {message}\n")
+            shown.add(str(message))
+        else:
+            original(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", MimrlWarning)
+        warnings.showwarning = show
+        yield
