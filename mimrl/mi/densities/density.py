@@ -1,0 +1,43 @@
+"""What every density of the toolbox offers."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from mimrl.mi.critics import MLP
+
+LOG_2_PI = math.log(2 * math.pi)
+
+
+class Density(nn.Module):
+    """p(v), or p(v | u) with a context u; trained by likelihood.
+
+    Args:
+        dimensions: of v.
+        context: width of u; 0 for a density without one.
+    """
+
+    def __init__(self, dimensions: int, context: int = 0) -> None:
+        super().__init__()
+        self.dimensions, self.context = dimensions, context
+
+    def forward(self, v: Tensor, u: Tensor | None = None) -> Tensor:
+        """Log density.
+
+        Args:
+            v: ``(N, dimensions)``, about white.
+            u: ``(N, context)``, about white; None for a density without a context.
+
+        Returns:
+            ``(N,)`` in nats.
+        """
+        raise NotImplementedError
+
+
+def context_network(context: int, outputs: int, hidden: int) -> MLP:
+    """An MLP of the context that gives 0 at the start."""
+    network = MLP(context, outputs, hidden=hidden, layers=1, activation="silu")
+    nn.init.zeros_(network[-1].weight)  # type: ignore[arg-type]
+    return network

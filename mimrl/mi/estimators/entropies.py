@@ -1,0 +1,225 @@
+"""I(X; Y) = h(Y) - h(Y | X) from two densities that are trained by likelihood."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mimrl.mi.densities import Density
+from mimrl.mi.early_stopping import (
+    FitSettings,
+    draw_batch,
+    fit_with_early_stopping,
+    split_rows,
+)
+from mimrl.mi.estimators.canonical import Canonical
+from mimrl.mi.estimators.critic_reading import tensors
+from mimrl.mi.estimators.crossfitting import Learned, LogRatio, TrainedEstimator
+from mimrl.mi.estimators.curves import Recorder, training_doubts
+from mimrl.mi.estimators.interface import Floats
+from mimrl.mi.estimators.preprocessing import Preprocessing
+from mimrl.mi.estimators.samples import Pair
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What is left of v when the linear prediction from u is taken away, white again.
+
+    Attributes:
+        correlations: ``(ry,)`` of coordinate k of v with coordinate k of u; 0 where u has none.
+    """
+
+    correlations: Tensor
+
+    @classmethod
+    def of(cls, coordinates: Canonical) -> Residual:
+        """The residual of a fit's canonical coordinates."""
+        filled = np.zeros(coordinates.maps[1].shape[1])
+        filled[: len(coordinates.correlations)] = coordinates.correlations
+        return cls(torch.from_numpy(filled).float())
+
+    def __call__(self, u: Tensor, v: Tensor) -> Tensor:
+        """``(N, ry)``."""
+        predicted = torch.zeros_like(v)
+        shared = min(u.shape[1], v.shape[1])
+        predicted[:, :shared] = u[:, :shared] * self.correlations.to(v)[:shared]
+        return (v - predicted) / (1 - self.correlations.to(v).square()).sqrt()
+
+    @property
+    def log_volume(self) -> float:
+        """What a log density of the residual lacks of the one of v, in nats."""
+        return -0.5 * float(torch.log1p(-self.correlations.square().double()).sum())
+
+
+@dataclass(frozen=True)
+class EntropyRatio(LogRatio):
+    """log p(y | x) - log p(y).
+
+    Attributes:
+        marginal: of v.
+        conditional: of the residual, given u.
+        coordinates: u and v from x and y.
+        residual: of v.
+        turned: whether x and y change places.
+    """
+
+    marginal: Density
+    conditional: Density
+    coordinates: Canonical
+    residual: Residual
+    turned: bool
+
+    def pointwise(self, pair: Pair) -> Floats:
+        """``(N,)`` in nats."""
+        pair = Pair(pair.y, pair.x) if self.turned else pair
+        u, v = tensors(self.coordinates(pair), self.marginal)
+        with torch.no_grad():
+            values = self.conditional(self.residual(u, v), u) - self.marginal(v)
+        read: Floats = values.double().cpu().numpy() + self.residual.log_volume
+        return read
+
+
+class EntropyDifference(TrainedEstimator):
+    """h(Y) - h(Y | X), both densities started at the Gaussian of the fitting rows.
+
+    Y is the variable of fewer dimensions. Both variables are brought to canonical coordinates;
+    the marginal density starts from the standard normal, the conditional one from the linear
+    prediction, whose correlations are held-out ones. Validation rows inside the fitting rows choose
+    the step of each density, the start among them. A difference of two entropies is no bound: the
+    errors of the densities have opposite signs.
+    """
+
+    smallest: ClassVar[int] = 60
+
+    preprocessing: Preprocessing = Field(
+        "normal_scores", description="map of each column, fitted on the fitting rows"
+    )
+    hidden: int = Field(64, ge=1, description="hidden width of the networks")
+    batch_size: int = Field(256, ge=2, description="rows a step")
+    rate: float = Field(3e-3, gt=0, description="Adam's learning rate")
+    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
+    steps: int = Field(1000, ge=1, description="most steps of each density")
+    check_every: int = Field(20, ge=1, description="steps between looks at the validation rows")
+    patience: int = Field(6, ge=1, description="looks without improvement that end a training")
+    validation: float = Field(0.15, gt=0, lt=1, description="share of fitting rows that validate")
+
+    @abstractmethod
+    def marginal(self, v: Tensor, seed: int) -> Density:
+        """An untrained density of v.
+
+        Args:
+            v: ``(N, ry)`` white fitting rows, for a start.
+            seed: of what is random in the start.
+        """
+
+    @abstractmethod
+    def conditional(self, residual: Tensor, context: int, seed: int) -> Density:
+        """An untrained density of the residual given u.
+
+        Args:
+            residual: ``(N, ry)`` of the fitting rows, for a start.
+            context: width of u.
+            seed: of what is random in the start.
+        """
+
+    def learn(self, pair: Pair, seed: int, fold: int) -> Learned:
+        """Both densities at the steps that validation chose."""
+        turned = pair.x.shape[1] < pair.y.shape[1]
+        pair = Pair(pair.y, pair.x) if turned else pair
+        coordinates = Canonical.fit(pair)
+        residual = Residual.of(coordinates)
+        u, v = (
+            torch.from_numpy(part).float().to(self.device)
+            for part in (coordinates(pair).x, coordinates(pair).y)
+        )
+        left = residual(u, v)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            marginal = self.marginal(v, seed).to(self.device)
+            conditional = self.conditional(left, u.shape[1], seed).to(self.device)
+        training = _Training(self._fit_settings(), len(u), seed, u.device)
+        training(marginal, v, None)
+        with torch.no_grad():
+            entropy = -float(marginal(v).mean())
+        recorder = Recorder(fold, training.held_out(left, u, residual.log_volume + entropy))
+        chosen = training(conditional, left, u, recorder, residual.log_volume + entropy)
+        ratio = EntropyRatio(marginal, conditional, coordinates, residual, turned)
+        doubts = training_doubts(recorder.curve, chosen, self.steps)
+        return Learned(ratio, recorder.curve, doubts, {"step": chosen})
+
+    def _fit_settings(self) -> FitSettings:
+        return FitSettings(
+            rate=self.rate,
+            weight_decay=self.weight_decay,
+            batch_size=self.batch_size,
+            steps=self.steps,
+            check_every=self.check_every,
+            patience=self.patience,
+            validation=self.validation,
+        )
+
+
+class _Training:
+    """Likelihood training with one division of the rows for both densities."""
+
+    def __init__(self, settings: FitSettings, size: int, seed: int, device: torch.device) -> None:
+        self.settings, self.device = settings, device
+        self.generator = torch.Generator().manual_seed(seed)
+        self.fitting, self.held = split_rows(size, settings, self.generator, device)
+
+    def __call__(
+        self,
+        density: Density,
+        v: Tensor,
+        u: Tensor | None,
+        recorder: Recorder[Density] | None = None,
+        level: float = 0.0,
+    ) -> int:
+        """Trains p(v) or p(v | u), and gives the step that validation chose.
+
+        Args:
+            density: trained in place.
+            v: ``(N, D)``, all rows.
+            u: ``(N, C)``, or None.
+            recorder: of the curve.
+            level: what is added to a log density for the curve.
+        """
+
+        def loss(density: Density) -> Tensor:
+            size = len(self.fitting)
+            rows = self.fitting[draw_batch(size, self.settings, self.generator, self.device)]
+            found: Tensor = -density(v[rows], None if u is None else u[rows]).mean()
+            if recorder is not None:
+                recorder.train(level - found)
+            return found
+
+        held_out = self.held_out(v, u)
+        chosen = fit_with_early_stopping(
+            density,
+            loss,
+            lambda density: torch.tensor(-held_out(density)),
+            self.settings,
+            start=True,
+            look=None if recorder is None else recorder.look,
+        )
+        density.eval()
+        return chosen
+
+    def held_out(
+        self, v: Tensor, u: Tensor | None, level: float = 0.0
+    ) -> Callable[[Density], float]:
+        """The mean log density of the validation rows, plus ``level``."""
+        seen, context = v[self.held], None if u is None else u[self.held]
+
+        @torch.no_grad()
+        def read(density: Density) -> float:
+            return level + float(density(seen, context).mean())
+
+        return read
