@@ -18,8 +18,8 @@ from torch import Tensor
 from mimrl.errors import EstimationError
 from mimrl.mi import bounds
 from mimrl.mi.critics import ConcatenatedCritic, Critic
-from mimrl.mi.estimators.canonical import Canonical
 from mimrl.mi.estimators.crossfitting import LogRatio
+from mimrl.mi.estimators.features import Features
 from mimrl.mi.estimators.interface import Floats
 from mimrl.mi.estimators.samples import Pair
 from mimrl.mi.estimators.started import StartedCritic
@@ -38,17 +38,17 @@ class CriticRatio(LogRatio):
 
     Attributes:
         model: critic and bound, in evaluation mode.
-        coordinates: in which the critic sees x and y; None for the columns as they are.
+        features: what the critic sees of x and y.
         group: rows scored against each other at most; it is the B of InfoNCE's ceiling log B.
     """
 
     model: VariationalMI
-    coordinates: Canonical | None
+    features: Features
     group: int
 
     def pointwise(self, pair: Pair) -> Floats:
         """``(N,)`` in nats; the mean is the bound's value on these rows."""
-        x, y = tensors(pair if self.coordinates is None else self.coordinates(pair), self.model)
+        x, y = tensors(self.features(pair), self.model)
         values: Floats = read_pointwise(self.model, x, y, self.group).cpu().numpy()
         return values
 

@@ -23,6 +23,7 @@ from mimrl.mi.estimators.canonical import Canonical
 from mimrl.mi.estimators.critic_reading import tensors
 from mimrl.mi.estimators.crossfitting import Learned, LogRatio, TrainedEstimator
 from mimrl.mi.estimators.curves import Recorder, training_doubts
+from mimrl.mi.estimators.features import Features
 from mimrl.mi.estimators.interface import Floats
 from mimrl.mi.estimators.preprocessing import Preprocessing
 from mimrl.mi.estimators.samples import Pair
@@ -48,7 +49,7 @@ class Residual:
     def __call__(self, u: Tensor, v: Tensor) -> Tensor:
         """``(N, ry)``."""
         predicted = torch.zeros_like(v)
-        shared = min(u.shape[1], v.shape[1])
+        shared = min(u.shape[1], v.shape[1])  # columns of u beyond v's have correlation 0
         predicted[:, :shared] = u[:, :shared] * self.correlations.to(v)[:shared]
         return (v - predicted) / (1 - self.correlations.to(v).square()).sqrt()
 
@@ -64,22 +65,22 @@ class EntropyRatio(LogRatio):
 
     Attributes:
         marginal: of v.
-        conditional: of the residual, given u.
-        coordinates: u and v from x and y.
+        conditional: of the residual, given u and its radius.
+        features: u and v from x and y.
         residual: of v.
         turned: whether x and y change places.
     """
 
     marginal: Density
     conditional: Density
-    coordinates: Canonical
+    features: Features
     residual: Residual
     turned: bool
 
     def pointwise(self, pair: Pair) -> Floats:
         """``(N,)`` in nats."""
         pair = Pair(pair.y, pair.x) if self.turned else pair
-        u, v = tensors(self.coordinates(pair), self.marginal)
+        u, v = tensors(_context_and_target(self.features, pair), self.marginal)
         with torch.no_grad():
             values = self.conditional(self.residual(u, v), u) - self.marginal(v)
         read: Floats = values.double().cpu().numpy() + self.residual.log_volume
@@ -133,12 +134,10 @@ class EntropyDifference(TrainedEstimator):
         """Both densities at the steps that validation chose."""
         turned = pair.x.shape[1] < pair.y.shape[1]
         pair = Pair(pair.y, pair.x) if turned else pair
-        coordinates = Canonical.fit(pair)
-        residual = Residual.of(coordinates)
-        u, v = (
-            torch.from_numpy(part).float().to(self.device)
-            for part in (coordinates(pair).x, coordinates(pair).y)
-        )
+        features = Features.fit(pair, tails=self.preprocessing != "none")
+        residual = Residual.of(features.canonical)
+        seen = _context_and_target(features, pair)
+        u, v = (torch.from_numpy(part).float().to(self.device) for part in (seen.x, seen.y))
         left = residual(u, v)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -150,7 +149,7 @@ class EntropyDifference(TrainedEstimator):
             entropy = -float(marginal(v).mean())
         recorder = Recorder(fold, training.held_out(left, u, residual.log_volume + entropy))
         chosen = training(conditional, left, u, recorder, residual.log_volume + entropy)
-        ratio = EntropyRatio(marginal, conditional, coordinates, residual, turned)
+        ratio = EntropyRatio(marginal, conditional, features, residual, turned)
         doubts = training_doubts(recorder.curve, chosen, self.steps)
         return Learned(ratio, recorder.curve, doubts, {"step": chosen})
 
@@ -164,6 +163,12 @@ class EntropyDifference(TrainedEstimator):
             patience=self.patience,
             validation=self.validation,
         )
+
+
+def _context_and_target(features: Features, pair: Pair) -> Pair:
+    """The context, u with its radius, and the target, v without its own."""
+    seen = features.coordinates(pair)
+    return Pair(features.radii[0](seen.x), seen.y)
 
 
 class _Training:

@@ -19,8 +19,9 @@ from mimrl.mi.early_stopping import (
     fit_with_early_stopping,
     split_rows,
 )
-from mimrl.mi.estimators.canonical import Canonical
 from mimrl.mi.estimators.critic_reading import (
+    CONCATENATED_GROUP,
+    GROUP,
     CriticRatio,
     default_group,
     groups,
@@ -30,6 +31,7 @@ from mimrl.mi.estimators.critic_reading import (
 )
 from mimrl.mi.estimators.crossfitting import Learned, TrainedEstimator
 from mimrl.mi.estimators.curves import Recorder, training_doubts
+from mimrl.mi.estimators.features import Features
 from mimrl.mi.estimators.interface import Floats
 from mimrl.mi.estimators.preprocessing import Preprocessing
 from mimrl.mi.estimators.samples import Pair
@@ -141,11 +143,11 @@ class Variational(TrainedEstimator):
 
     def learn(self, pair: Pair, seed: int, fold: int) -> Learned:
         """The critic that validation chose."""
-        coordinates = Canonical.fit(pair) if self.gaussian else None
-        seen = pair if coordinates is None else coordinates(pair)
+        features = Features.fit(pair, tails=self.preprocessing != "none")
+        seen = features(pair)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = self._model(seen, () if coordinates is None else coordinates.correlations)
+            model = self._model(seen, features.canonical.correlations if self.gaussian else ())
         settings = self._fit_settings()
         x, y = tensors(seen, model)
         generator = torch.Generator().manual_seed(seed)
@@ -170,7 +172,7 @@ class Variational(TrainedEstimator):
         doubts = training_doubts(recorder.curve, chosen, self.steps)
         doubts += self._variance_doubts(model, x[held], y[held])
         return Learned(
-            CriticRatio(model, coordinates, self.reading or default_group(model.critic)),
+            CriticRatio(model, features, self.reading or default_group(model.critic)),
             recorder.curve,
             doubts,
             {"step": chosen},
@@ -201,8 +203,7 @@ class Variational(TrainedEstimator):
         return DEFAULTS[name] if value is None else value
 
     def _group(self) -> int:
-        kind = ConcatenatedCritic if self.critic == "concatenated" else SeparableCritic
-        return self.reading or default_group(kind(1, 1, hidden=1))
+        return self.reading or (CONCATENATED_GROUP if self.critic == "concatenated" else GROUP)
 
     def _fit_settings(self) -> FitSettings:
         return FitSettings(
