@@ -220,10 +220,13 @@ def _explained(kind: type[pydantic.BaseModel], error: pydantic.ValidationError) 
     """All problems of some settings in one message."""
     lines = []
     for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"]) or "settings"
+        place = ".".join(str(part) for part in problem["loc"])
+        text = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             known = ", ".join(kind.model_fields) or "none"
             lines.append(f"{place} is not an option; the options are: {known}")
-        else:
-            lines.append(f"{place} = {problem['input']!r}: {problem['msg'].lower()}")
+        elif place:
+            lines.append(f"{place} = {problem['input']!r}: {text[0].lower()}{text[1:]}")
+        else:  # several options that do not go together
+            lines.append(text)
     return f"{kind.__name__}: " + "; ".join(lines)
