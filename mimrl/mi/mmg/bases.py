@@ -60,8 +60,11 @@ class Base(Protocol):
             given: ``(N, 1)`` booleans, whether y is shown.
         """
 
+    def turned(self, output: Tensor, given: Tensor) -> Tensor:
+        """A network's output, which is along the columns of x, in the directions of the errors."""
+
     def aligned(self, free: Tensor, given: Tensor) -> Branches:
-        """Errors of the two branches in the same coordinates."""
+        """Errors of the two branches in the same directions."""
 
     def integrals(self, x: Floats, y: Floats, low: float, high: float) -> tuple[Floats, Floats]:
         """The base's own plain and orthogonal integrals over [low, high], ``(N,)`` each."""
@@ -92,6 +95,11 @@ class NoBase:
         features = torch.cat([channel(rows.x, noise, logsnr), rows.y * shown, shown], dim=1)
         return Prepared(features, noise, torch.ones_like(logsnr[:1]))
 
+    def turned(self, output: Tensor, given: Tensor) -> Tensor:
+        """See :class:`Base`."""
+        del given
+        return output
+
     def aligned(self, free: Tensor, given: Tensor) -> Branches:
         """See :class:`Base`."""
         return Branches(free, given)
@@ -105,10 +113,17 @@ class NoBase:
 class LinearBase:
     """The network adds to the best linear denoiser, in each direction by what that leaves.
 
-    It sees the channel's output divided by its standard deviation, the same after the linear
-    prediction from y is taken away (which at a high log-SNR no network could tell from z and y),
-    y, and whether y is shown. Its output is multiplied by the root mean square of the linear
-    denoiser's error, ``sqrt(r v / (1 + r v))``.
+    It sees the whitened output of the channel, the same after the linear prediction from y is
+    taken away (which at a high log-SNR no network could tell from z and y), y, and whether y is
+    shown. In a direction of variance v its output is multiplied by ``sqrt(r v) / (1 + r v)``, the
+    root mean squares of the linear denoiser's error and of what it puts out multiplied. Inputs and
+    outputs are along the columns of x, not along principal directions: structure that belongs to
+    single columns is learned easily only there.
+
+    Note:
+        Karras et al. scale by the error alone, which at high log-SNR is 1: nine tenths of the
+        gradient is then noise from where there is next to nothing to learn. With ours a 1-D
+        half-cubed normal reaches 97 % of what there is to gain after 600 steps instead of 75 %.
 
     Args:
         linear: of the training rows.
@@ -117,6 +132,7 @@ class LinearBase:
     def __init__(self, linear: LinearDenoisers) -> None:
         dx, dy = linear.slopes.shape
         self.linear = linear
+        self._constants: dict[tuple[torch.device, torch.dtype], _Constants] = {}
         self.width = 2 * dx + dy + 1
 
     def rows(self, x: Floats, y: Floats) -> Rows:
@@ -125,26 +141,65 @@ class LinearBase:
 
     def prepare(self, rows: Rows, noise: Tensor, logsnr: Tensor, given: Tensor) -> Prepared:
         """See :class:`Base`."""
-        linear, shown = self.linear, given.to(noise.dtype)
-        sizes, rest = (_like(part, noise) for part in (linear.variances, linear.rest_variances))
-        turned = noise @ _like(linear.turn, noise)
+        constants = self._on(noise)
+        shown = given.to(noise.dtype)
+        turned = noise @ constants.turn
+        variances = torch.where(given, constants.rest_variances, constants.variances)
         centred = torch.where(given, rows.residual, rows.x)
         moving = torch.where(given, turned, noise)
-        variances = torch.where(given, rest, sizes)
         share, left = logsnr.sigmoid(), (-logsnr).sigmoid()
-        free = channel(rows.x, noise, logsnr) / (share * sizes + left).sqrt()
-        left_over = channel(rows.residual, turned, logsnr) / (share * rest + left).sqrt()
-        features = torch.cat([free, left_over * shown, rows.y * shown, shown], dim=1)
-        scale = (share * variances / (share * variances + left)).sqrt()
+        free = channel(rows.x, noise, logsnr) / (share * constants.variances + left).sqrt()
+        rest = channel(rows.residual, turned, logsnr)
+        rest = rest / (share * constants.rest_variances + left).sqrt()
+        features = torch.cat(
+            [
+                free @ constants.basis.T,
+                rest @ constants.rest_basis.T * shown,
+                rows.y * shown,
+                shown,
+            ],
+            dim=1,
+        )
+        scale = (share * variances * left).sqrt() / (share * variances + left)
         return Prepared(features, linear_error(centred, moving, logsnr, variances), scale)
+
+    def turned(self, output: Tensor, given: Tensor) -> Tensor:
+        """See :class:`Base`."""
+        constants = self._on(output)
+        return torch.where(given, output @ constants.rest_basis, output @ constants.basis)
 
     def aligned(self, free: Tensor, given: Tensor) -> Branches:
         """See :class:`Base`."""
-        return Branches(free, given @ _like(self.linear.turn, given).T)
+        return Branches(free, given @ self._on(given).turn.T)
 
     def integrals(self, x: Floats, y: Floats, low: float, high: float) -> tuple[Floats, Floats]:
         """See :class:`Base`: in closed form and by quadrature."""
         return self.linear.plain(x, y, low, high), self.linear.orthogonal(x, y, low, high)
+
+    def _on(self, other: Tensor) -> _Constants:
+        """The linear denoisers' numbers where and as a tensor is, made once."""
+        place = other.device, other.dtype
+        if place not in self._constants:
+            linear = self.linear
+            self._constants[place] = _Constants(
+                *(
+                    torch.from_numpy(part).to(other)
+                    for part in (
+                        *(linear.variances, linear.rest_variances),
+                        *(linear.basis, linear.rest_basis, linear.turn),
+                    )
+                )
+            )
+        return self._constants[place]
+
+
+@dataclass(frozen=True)
+class _Constants:
+    variances: Tensor
+    rest_variances: Tensor
+    basis: Tensor
+    rest_basis: Tensor
+    turn: Tensor
 
 
 def base_of(linear: LinearDenoisers, preconditioning: Preconditioning) -> Base:
@@ -153,7 +208,3 @@ def base_of(linear: LinearDenoisers, preconditioning: Preconditioning) -> Base:
         return LinearBase(linear)
     dx, dy = linear.slopes.shape
     return NoBase(dx, dy)
-
-
-def _like(values: Floats, other: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(other)

@@ -66,8 +66,9 @@ class Coordinates:
         Args:
             x: ``(N, dx)``; at least one column varies.
             y: ``(N, dy)``, likewise.
-            preprocess: ``whiten`` into canonical coordinates, ``rescale`` each column to standard
-                deviation 1, or ``none``: centred only, which is a choice of where log-SNR 0 lies.
+            preprocess: ``whiten`` by the symmetric root, which stays closest to the columns as
+                they are; ``rescale`` each column to standard deviation 1; or ``none``: centred
+                only. The units of x decide where log-SNR 0 lies.
 
         Raises:
             EstimationError: y determines a direction of x, or x one of y: their information is
@@ -77,15 +78,22 @@ class Coordinates:
         correlations, rest = _held_out(x, y, min(part.matrix.shape[1] for part in maps))
         linear = LinearDenoisers.diagonal(correlations, *(part.matrix.shape[1] for part in maps))
         linear.rest_variances[: len(rest)] = rest
-        if preprocess == "whiten":
-            return cls(*maps, linear)
-        kept = _scaled(x, preprocess), _scaled(y, preprocess)
+        kept = _columns(x, preprocess), _columns(y, preprocess)
         return cls(*kept, _seen_from(linear, maps, kept))
 
 
-def _scaled(values: Floats, preprocess: Preprocess) -> Affine:
-    spread = values.std(axis=0) if preprocess == "rescale" else np.ones(values.shape[1])
-    return Affine(values.mean(axis=0), np.diag(1 / np.where(spread > 0, spread, 1.0)))
+def _columns(values: Floats, preprocess: Preprocess) -> Affine:
+    centre = values.mean(axis=0)
+    if preprocess == "none":
+        return Affine(centre, np.eye(values.shape[1]))
+    spread = values.std(axis=0)
+    units = np.diag(1 / np.where(spread > 0, spread, 1.0))
+    if preprocess == "rescale":
+        return Affine(centre, units)
+    variances, directions = _directions(
+        np.atleast_2d(np.cov((values - centre) @ units, rowvar=False))
+    )
+    return Affine(centre, units @ (directions / np.sqrt(variances)) @ directions.T)
 
 
 def _seen_from(

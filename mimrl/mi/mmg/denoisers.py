@@ -33,7 +33,10 @@ class NetworkDenoisers:
             torch.cat([free.features, given.features]), torch.cat([logsnr, logsnr])
         )
         first, second = found.chunk(2)
-        own = free.error - free.scale * first, given.error - given.scale * second
+        own = (
+            free.error - free.scale * self.base.turned(first, nothing),
+            given.error - given.scale * self.base.turned(second, ~nothing),
+        )
         return Errors(self.base.aligned(*own), self.base.aligned(free.error, given.error))
 
     def branch_errors(self, rows: Rows, noise: Tensor, logsnr: Tensor, given: Tensor) -> Excess:
@@ -46,7 +49,8 @@ class NetworkDenoisers:
             given: ``(N, 1)`` booleans, whether y is shown.
         """
         prepared = self.base.prepare(rows, noise, logsnr, given)
-        error = prepared.error - prepared.scale * self.experts(prepared.features, logsnr)
+        output = self.base.turned(self.experts(prepared.features, logsnr), given)
+        error = prepared.error - prepared.scale * output
         return Excess(error.square().sum(1), prepared.error.square().sum(1))
 
 

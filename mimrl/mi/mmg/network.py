@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from mimrl.errors import ConfigError
 from mimrl.mi.mmg.channel import LogisticLaw
 
-GROUPS = 8
 FREQUENCIES = 8
 
 
@@ -30,7 +29,7 @@ class LogSnrEmbedding(nn.Module):
 
     def __init__(self, law: LogisticLaw) -> None:
         super().__init__()
-        self.centre, self.half = law.location, law.clip * law.scale
+        self.centre, self.reach = law.location, law.clip * law.scale
         angles = math.pi / 2 * torch.arange(1, FREQUENCIES + 1)
         self.register_buffer("frequencies", angles, persistent=False)
 
@@ -41,7 +40,7 @@ class LogSnrEmbedding(nn.Module):
 
     def forward(self, logsnr: Tensor) -> Tensor:
         """``(N, 1)`` to ``(N, width)``."""
-        place = (logsnr - self.centre) / self.half
+        place = (logsnr - self.centre) / self.reach
         angles = place * self.frequencies
         return torch.cat([place, angles.sin(), angles.cos()], dim=1)
 
@@ -56,11 +55,9 @@ class Block(nn.Module):
 
     def __init__(self, width_in: int, width: int) -> None:
         super().__init__()
-        self.before = nn.Sequential(
-            nn.GroupNorm(GROUPS, width_in), nn.SiLU(), nn.Linear(width_in, width)
-        )
+        self.before = nn.Sequential(nn.LayerNorm(width_in), nn.SiLU(), nn.Linear(width_in, width))
         self.time = nn.Sequential(nn.SiLU(), nn.Linear(width, width))
-        self.after = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), nn.Linear(width, width))
+        self.after = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, width))
         self.skip = nn.Linear(width_in, width) if width_in != width else nn.Identity()
 
     def forward(self, hidden: Tensor, time: Tensor) -> Tensor:
@@ -77,20 +74,16 @@ class Denoiser(nn.Module):
     Args:
         width_in: features.
         width_out: columns of x.
-        model_dim: hidden width, a multiple of 8.
+        model_dim: hidden width.
         law: of the log-SNR, for its embedding.
-
-    Raises:
-        ConfigError: a width that cannot be used.
 
     Note:
         In the published network the hidden width follows from the data's, whatever is asked for.
+        Its norms have 8 groups; ours have one, which is three times as fast on a CPU.
     """
 
     def __init__(self, width_in: int, width_out: int, model_dim: int, law: LogisticLaw) -> None:
         super().__init__()
-        if model_dim < GROUPS or model_dim % GROUPS:
-            raise ConfigError(f"model_dim = {model_dim}; expected a positive multiple of {GROUPS}")
         self.embedding = LogSnrEmbedding(law)
         self.time = nn.Sequential(
             nn.Linear(self.embedding.width, model_dim), nn.GELU(), nn.Linear(model_dim, model_dim)
@@ -101,7 +94,7 @@ class Denoiser(nn.Module):
         last = nn.Linear(model_dim, width_out)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.last = nn.Sequential(nn.GroupNorm(GROUPS, model_dim), nn.SiLU(), last)
+        self.last = nn.Sequential(nn.LayerNorm(model_dim), nn.SiLU(), last)
 
     def forward(self, features: Tensor, logsnr: Tensor) -> Tensor:
         """``(N, width_in)`` and ``(N, 1)`` to ``(N, width_out)``."""
@@ -156,17 +149,18 @@ class RunningAverage:
     the initial weights for thousands of steps.
 
     Args:
-        module: the averaged copy starts as its copy.
+        source: module whose weights are averaged; the average starts as a copy of it.
         decay: in [0, 1).
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+    def __init__(self, source: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(source).eval().requires_grad_(False)
         self.decay, self.updates = decay, 0
+        self._weights = list(self.module.parameters()), list(source.parameters())
 
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
-        """Takes in the weights after an optimiser step."""
+    def update(self) -> None:
+        """Takes in the weights of the source, after an optimiser step."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - decay)
+        torch._foreach_lerp_(*self._weights, 1 - decay)
         self.updates += 1

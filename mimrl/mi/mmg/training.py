@@ -28,7 +28,7 @@ class TrainingSettings:
 
     Attributes:
         law: of the log-SNR.
-        model_dim: hidden width, a multiple of 8.
+        model_dim: hidden width.
         snr_threshold: two experts, of which the second takes over at this log-SNR; None for one.
         ema_decay: of the running average that is read; None to read the weights themselves.
         learning_rate: Adam's, after 100 steps of warm-up; falls to 2 % along a cosine.
@@ -108,7 +108,7 @@ class Training:
             experts.parameters(),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
-            foreach=True,
+            fused=True,
         )
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
@@ -187,8 +187,8 @@ class Training:
             )
         self.optimizer.step()
         self.step += 1
-        for average, member in zip(self.averages, self.network.experts.members, strict=True):
-            average.update(member)
+        for average in self.averages:
+            average.update()
         gain = weight * (excess.own.detach() - excess.base)
         free, given = (gain[rows].mean() for rows in (~shown[:, 0], shown[:, 0]))
         self.sums += torch.stack([free, given, loss.new_ones(())]).cpu()
