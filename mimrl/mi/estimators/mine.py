@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -11,7 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from mimrl.errors import CeilingWarning, EstimationWarning
+from mimrl.errors import EstimationWarning
 from mimrl.mi.critics import MLP
 from mimrl.mi.early_stopping import (
     FitSettings,
@@ -19,6 +18,7 @@ from mimrl.mi.early_stopping import (
     fit_with_early_stopping,
     split_rows,
 )
+from mimrl.mi.estimators.ceilings import ceiling_doubt
 from mimrl.mi.estimators.critic_reading import tensors
 from mimrl.mi.estimators.crossfitting import Learned, LogRatio, TrainedEstimator
 from mimrl.mi.estimators.curves import Recorder, training_doubts
@@ -26,8 +26,7 @@ from mimrl.mi.estimators.interface import Floats
 from mimrl.mi.estimators.preprocessing import Preprocessing
 from mimrl.mi.estimators.samples import Pair
 from mimrl.mi.mine import MINE, MineLoss
-
-NEAR_CEILING = 0.9
+from mimrl.mi.objectives import Dv
 
 
 @dataclass(frozen=True)
@@ -117,15 +116,7 @@ class Mine(TrainedEstimator):
 
     def doubts(self, values: Floats, held: int) -> tuple[EstimationWarning, ...]:
         """Whether the reading is near log N, which product samples of N rows cannot exceed."""
-        ceiling = math.log(held)
-        if float(values.mean()) < NEAR_CEILING * ceiling:
-            return ()
-        return (
-            CeilingWarning(
-                f"MINE reads {float(values.mean()):.3g} nats; {held} held-out rows support no more "
-                f"than log N = {ceiling:.3g}. Take more samples"
-            ),
-        )
+        return ceiling_doubt(Dv(), held, float(values.mean()))
 
     def _mine(self, inputs: int) -> MINE:
         network = MLP(inputs, 1, hidden=self.hidden, layers=self.layers, activation="silu")

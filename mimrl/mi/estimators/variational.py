@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -11,7 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from mimrl.errors import CeilingWarning, EstimationWarning, VarianceWarning
+from mimrl.errors import EstimationWarning, VarianceWarning
 from mimrl.mi.critics import BilinearCritic, ConcatenatedCritic, SeparableCritic
 from mimrl.mi.early_stopping import (
     FitSettings,
@@ -19,6 +18,7 @@ from mimrl.mi.early_stopping import (
     fit_with_early_stopping,
     split_rows,
 )
+from mimrl.mi.estimators.ceilings import ceiling_doubt
 from mimrl.mi.estimators.critic_reading import (
     CONCATENATED_GROUP,
     GROUP,
@@ -61,7 +61,6 @@ DEFAULTS: Mapping[str, Any] = {
     **{"hidden": 64, "layers": 2},
 }
 BATCH: Mapping[CriticName, int] = {"separable": 256, "concatenated": 64, "bilinear": 256}
-NEAR_CEILING = 0.9
 LARGE_RELATIVE_ERROR = 0.25
 VALIDATION_GROUP = 256
 
@@ -180,23 +179,10 @@ class Variational(TrainedEstimator):
 
     def doubts(self, values: Floats, held: int) -> tuple[EstimationWarning, ...]:
         """Whether the reading is near its ceiling."""
-        size = len(groups(held, self._group())[0])
-        kind = "log B"
-        ceiling = math.log(size)
-        if self.bound == "interpolated":
-            kind, ceiling = "log((B - 1) / alpha)", math.log((size - 1) / self._given("alpha"))
-        elif self.bound != "infonce":
-            kind, size, ceiling = "log N", held, math.log(held)
-        estimate = float(values.mean())
-        if estimate < NEAR_CEILING * ceiling:
-            return ()
-        return (
-            CeilingWarning(
-                f"{self.bound} reads {estimate:.3g} nats, and cannot read more than {kind} = "
-                f"{ceiling:.3g} with {size} rows scored against each other; the information may "
-                "be larger. Take more samples, or a larger 'reading' where the bound has one"
-            ),
-        )
+        bound = self._bound(1)
+        by_group = isinstance(bound, InfoNce | Interpolated)
+        rows = len(groups(held, self._group())[0]) if by_group else held
+        return ceiling_doubt(bound, rows, float(values.mean()))
 
     def _given(self, name: str) -> Any:
         value = getattr(self, name)

@@ -1,0 +1,46 @@
+"""The largest value that a reading can have, and the warning near it."""
+
+from __future__ import annotations
+
+import math
+
+from mimrl.errors import CeilingWarning
+from mimrl.mi.objectives import Bound, InfoNce, Interpolated
+
+NEAR = 0.9
+"""Share of the ceiling from which on a reading is doubted."""
+
+
+def ceiling(bound: Bound, rows: int) -> tuple[str, float]:
+    """The formula of a bound's ceiling and its value in nats.
+
+    InfoNCE cannot exceed log B by its construction, nor the interpolated bound's term of a pair
+    log((B - 1) / alpha), since the pair itself is in its baseline (Poole et al., 2019). The others
+    have no such limit, but no estimate that is below the truth with high probability can exceed
+    about log N of the N rows that are read (McAllester and Stratos, 2020).
+
+    Args:
+        bound: what is read.
+        rows: scored against each other.
+    """
+    if isinstance(bound, InfoNce):
+        return "log B", math.log(rows)
+    if isinstance(bound, Interpolated):
+        return "log((B - 1) / alpha)", math.log((rows - 1) / bound.alpha)
+    return "log N", math.log(rows)
+
+
+def ceiling_doubt(bound: Bound, rows: int, estimate: float) -> tuple[CeilingWarning, ...]:
+    """A warning if an estimate in nats is within a tenth of the ceiling, or nothing."""
+    formula, top = ceiling(bound, rows)
+    if estimate < NEAR * top:
+        return ()
+    name = type(bound).__name__
+    return (
+        CeilingWarning(
+            f"{name} reads {estimate:.3g} nats, and with {rows} rows scored against each other "
+            f"no more than {formula} = {top:.3g} can be read; the information may be larger. Score "
+            "more rows against each other: more samples, or a larger 'reading' or batch where "
+            "there is one"
+        ),
+    )
