@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mimrl.errors import ConfigError, EstimationError, EstimationWarning, ShapeError
 from mimrl.mi.estimators.interface import (
     CurvePoint,
+    Device,
     EstimateResult,
     Estimator,
     Floats,
@@ -105,17 +105,7 @@ class TrainedEstimator(Estimator):
     )
     folds: int = Field(3, ge=2, le=50, description="cross-fitting folds")
     seed: int = Field(0, ge=0, description="of folds, initial weights and batches")
-    device: str = Field("cpu", description="PyTorch device of the training")
-
-    @field_validator("device")
-    @classmethod
-    def _known_device(cls, name: str) -> str:
-        try:
-            torch.empty(0, device=name)
-        except (RuntimeError, AssertionError) as error:
-            text = str(error).splitlines()[0]
-            raise ValueError(f"PyTorch cannot use this device: {text}") from error
-        return name
+    device: Device = Field("cpu", description="PyTorch device of the training")
 
     @abstractmethod
     def learn(self, pair: Pair, seed: int, fold: int) -> Learned:

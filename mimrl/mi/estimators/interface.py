@@ -14,11 +14,12 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
+import torch
 from torch import Tensor
 
 from mimrl.errors import ConfigError, EstimationWarning, NonFiniteError, VarianceWarning
@@ -29,6 +30,19 @@ Samples = npt.ArrayLike | Tensor
 
 LARGE_STANDARD_ERROR = 0.1
 """Nats; above this and above a fifth of the estimate a :class:`VarianceWarning` is given."""
+
+
+def _usable(name: str) -> str:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        text = str(error).splitlines()[0]
+        raise ValueError(f"PyTorch cannot use this device: {text}") from error
+    return name
+
+
+Device = Annotated[str, pydantic.AfterValidator(_usable)]
+"""A PyTorch device that is there: cpu, cuda, cuda:1, mps."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +144,13 @@ class Estimator(_Settings):
         Warns:
             EstimationWarning: the estimate is doubtful, and why.
         """
-        return self.estimate_with_info(x, y).mi_estimate
+        return self._informed(x, y).mi_estimate
 
     def estimate_with_info(self, x: Samples, y: Samples) -> EstimateResult:
         """I(X; Y) with its standard error, training curves and doubts; see :meth:`estimate`."""
+        return self._informed(x, y)
+
+    def _informed(self, x: Samples, y: Samples) -> EstimateResult:
         pair, found = checked_pair(x, y, smallest=self.smallest)
         found += doubts_of(
             {"x": pair.x, "y": pair.y},
@@ -169,10 +186,13 @@ class ConditionalEstimator(_Settings):
         Warns:
             EstimationWarning: the estimate is doubtful, and why.
         """
-        return self.estimate_with_info(x, y, z).mi_estimate
+        return self._informed(x, y, z).mi_estimate
 
     def estimate_with_info(self, x: Samples, y: Samples, z: Samples) -> EstimateResult:
         """I(X; Y | Z) with its standard error and doubts; see :meth:`estimate`."""
+        return self._informed(x, y, z)
+
+    def _informed(self, x: Samples, y: Samples, z: Samples) -> EstimateResult:
         triple, found = checked_triple(x, y, z, smallest=self.smallest)
         found += doubts_of(
             {"x": triple.x, "y": triple.y, "z": triple.z},
@@ -200,7 +220,7 @@ def _finished(name: str, found: list[EstimationWarning], read: Any) -> EstimateR
         )
     found += [*result.warnings, *_doubtful_error(name, result)]
     for doubt in found:
-        warnings.warn(doubt, stacklevel=4)
+        warnings.warn(doubt, stacklevel=4)  # the caller of a public method
     return replace(result, warnings=tuple(found), time_in_seconds=time.perf_counter() - start)
 
 

@@ -149,6 +149,13 @@ class TestBadPairs:
         assert said is estimator.continuous
         assert np.isfinite(found.mi_estimate)
 
+    @pytest.mark.parametrize("method", ["estimate", "estimate_with_info"])
+    def test_a_doubt_points_at_the_line_that_asked(self, method):
+        x = np.repeat(np.arange(50.0), 2)
+        with pytest.warns(TiesWarning) as caught:
+            getattr(ESTIMATORS["ksg1"], method)(x, x[::-1])
+        assert {warning.filename for warning in caught} == {__file__}
+
     def test_few_samples_for_the_dimensions_are_said(self, estimator):
         rng = np.random.default_rng(3)
         x = rng.normal(size=(80, 30))
