@@ -209,8 +209,9 @@ class ConditionalEstimator(_Settings):
 
 
 def _finished(name: str, found: list[EstimationWarning], read: Any) -> EstimateResult:
-    """Times a reading, refuses one that is not finite and gives its doubts."""
+    """Says what is known before a reading, times it, refuses one that is not finite."""
     start = time.perf_counter()
+    _warn(found)
     result: EstimateResult = read()
     if not np.isfinite(result.mi_estimate):
         raise NonFiniteError(
@@ -218,10 +219,15 @@ def _finished(name: str, found: list[EstimationWarning], read: Any) -> EstimateR
             "each other exactly (infinite information), or have values of very different size: "
             "try preprocessing='normal_scores'"
         )
-    found += [*result.warnings, *_doubtful_error(name, result)]
-    for doubt in found:
-        warnings.warn(doubt, stacklevel=4)  # the caller of a public method
-    return replace(result, warnings=tuple(found), time_in_seconds=time.perf_counter() - start)
+    more = [*result.warnings, *_doubtful_error(name, result)]
+    _warn(more)
+    seconds = time.perf_counter() - start
+    return replace(result, warnings=(*found, *more), time_in_seconds=seconds)
+
+
+def _warn(doubts: Sequence[EstimationWarning]) -> None:
+    for doubt in doubts:
+        warnings.warn(doubt, stacklevel=5)  # the caller of a public method
 
 
 def _doubtful_error(name: str, result: EstimateResult) -> list[EstimationWarning]:

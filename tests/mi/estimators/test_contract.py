@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import warnings
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +35,19 @@ from mimrl.mi.estimators.table import (
 ROWS = 240
 LITTLE = {"steps": 40, "folds": 2, "check_every": 20, "epochs": 3, "projections": 8}
 """Enough training to be an estimator, too little to be a good one."""
-TRAINED = [name for name, row in ESTIMATORS.items() if isinstance(row, TrainedEstimator)]
+GUIDE = Path(__file__).parents[3] / "docs" / "adding-an-estimator.md"
+GUIDE_NAMES: dict[str, Any] = {"__name__": "guide"}
+exec(  # what the guide's Python blocks define; this file's "annotations" import is not theirs
+    compile(
+        "\n".join(re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)),
+        str(GUIDE),
+        "exec",
+        dont_inherit=True,
+    ),
+    GUIDE_NAMES,
+)
+ROWS_AND_GUIDE = {**ESTIMATORS, "guide": GUIDE_NAMES["Kernel"]()}
+TRAINED = [name for name, row in ROWS_AND_GUIDE.items() if isinstance(row, TrainedEstimator)]
 
 
 def little(estimator):
@@ -41,9 +56,9 @@ def little(estimator):
     return type(estimator)(**{n: getattr(estimator, n) for n in estimator.model_fields_set} | fewer)
 
 
-@pytest.fixture(params=ESTIMATORS, ids=str)
+@pytest.fixture(params=ROWS_AND_GUIDE, ids=str)
 def estimator(request):
-    return little(ESTIMATORS[request.param])
+    return little(ROWS_AND_GUIDE[request.param])
 
 
 @pytest.fixture(params=CONDITIONAL_ESTIMATORS, ids=str)
@@ -158,15 +173,15 @@ class TestBadPairs:
 
     def test_few_samples_for_the_dimensions_are_said(self, estimator):
         rng = np.random.default_rng(3)
-        x = rng.normal(size=(80, 30))
-        with pytest.warns(SampleSizeWarning, match=r"80 samples are few for 30 \+ 30"):
+        x = rng.normal(size=(80, 20))
+        with pytest.warns(SampleSizeWarning, match=r"80 samples are few for 20 \+ 20"):
             estimator.estimate(x, x + rng.normal(size=x.shape))
 
 
 class TestFitting:
     @pytest.fixture(params=TRAINED, ids=str)
     def trained(self, request):
-        return little(ESTIMATORS[request.param])
+        return little(ROWS_AND_GUIDE[request.param])
 
     def test_the_score_is_the_mean_of_the_pointwise_values_on_new_rows(self, trained, pair):
         x, y = pair
@@ -224,6 +239,11 @@ def test_options_of_a_named_row_are_checked_with_those_it_has():
     assert estimator_named("smile", tau=1.0).bound == "smile"
     with pytest.raises(ConfigError, match="tau has no effect with bound 'dv'"):
         estimator_named("dv", tau=1.0)
+
+
+def test_the_guides_estimator_finds_the_information_of_its_example():
+    result = GUIDE_NAMES["result"]
+    assert result.mi_estimate == pytest.approx(0.511, abs=3 * result.standard_error + 0.03)
 
 
 def test_the_protocol_of_the_benchmark_of_czyz_et_al():
