@@ -173,8 +173,8 @@ class TestBadPairs:
 
     def test_few_samples_for_the_dimensions_are_said(self, estimator):
         rng = np.random.default_rng(3)
-        x = rng.normal(size=(80, 20))
-        with pytest.warns(SampleSizeWarning, match=r"80 samples are few for 20 \+ 20"):
+        x = rng.normal(size=(80, 10))
+        with pytest.warns(SampleSizeWarning, match=r"80 samples are few for 10 \+ 10"):
             estimator.estimate(x, x + rng.normal(size=x.shape))
 
 
