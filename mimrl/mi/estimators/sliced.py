@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from pydantic import Field, SerializeAsAny
+from pydantic import Field
 
 from mimrl.errors import BiasWarning, EstimationWarning
 from mimrl.mi.estimators.interface import EstimateResult, Estimator, Floats
 from mimrl.mi.estimators.ksg import Ksg
+from mimrl.mi.estimators.nested import InnerEstimator
 from mimrl.mi.estimators.preprocessing import Preprocessing, fit_map
 from mimrl.mi.estimators.samples import Pair
 
@@ -29,7 +30,7 @@ class Sliced(Estimator):
         measured. There are no pointwise values: a mean over directions is no log ratio.
     """
 
-    estimator: SerializeAsAny[Estimator] = Field(
+    estimator: InnerEstimator = Field(
         Ksg(), description="estimator of the information of two projections"
     )
     projections: int = Field(100, ge=2, description="pairs of random directions")

@@ -1,5 +1,7 @@
 """Sliced information against the mean of closed forms over the same law of directions."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,19 @@ def test_takes_over_what_the_estimator_inside_wants():
         Sliced().estimate(x, x)
     assert Sliced(estimator=Histogram()).estimate(x, x) == pytest.approx(np.log(4), abs=0.05)
     assert Sliced().fewest(50, 50) == Ksg().fewest(1, 1)
-    assert Sliced(estimator=Ksg(neighbours=3)).model_dump()["estimator"]["neighbours"] == 3
-    with pytest.raises(ConfigError, match="estimator"):
-        Sliced(estimator="ksg")
+
+
+def test_the_estimator_inside_survives_json():
+    for inside in (Ksg(neighbours=3), Histogram(bins=7), Sliced(estimator=Gaussian())):
+        estimator = Sliced(estimator=inside)
+        settings = json.loads(json.dumps(estimator.model_dump(mode="json")))
+        assert settings["estimator"]["class"] == type(inside).__name__
+        assert Sliced(**settings) == estimator
+    for wrong, words in (
+        ("ksg", "expected an estimator"),
+        ({"neighbours": 3}, "expected an estimator"),
+        ({"class": "Ksgg"}, "called Ksgg"),
+        ({"class": "Ksg", "neighbours": 0}, "sg: neighbours = 0"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            Sliced(estimator=wrong)
