@@ -98,7 +98,7 @@ def settings_of(estimator: BaseModel) -> dict[str, Any]:
 
 def summary_line(estimator: AnyEstimator) -> str:
     """What an estimator is: the first line of its documentation."""
-    return (inspect.getdoc(type(estimator)) or type(estimator).__name__).splitlines()[0]
+    return (inspect.getdoc(type(estimator)) or type(estimator).__name__).splitlines()[0].rstrip(".")
 
 
 def option_rows(estimator: AnyEstimator) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any, get_args
 from mimrl.errors import ConfigError
 from mimrl.exits import guarded
 from mimrl.mi.benchmark.heatmap import draw_heatmap
+from mimrl.mi.benchmark.markdown import cells_markdown, totals_markdown
 from mimrl.mi.benchmark.result import BenchmarkResult
 from mimrl.mi.benchmark.running import Again, run_benchmark
 from mimrl.mi.benchmark.selection import GROUPS, SAMPLES
@@ -29,8 +30,8 @@ examples:
   python -m mimrl.mi benchmark --estimators ksg1 --shuffled
   python -m mimrl.mi benchmark --tasks conditional --seeds 0,1,2
 The same command goes on where it was stopped. The folder then holds results.jsonl (every
-measurement), and results.csv and heatmap.png of what was asked for last (shuffled.csv and
-shuffled.png with --shuffled).
+measurement), and results.csv, results.md and heatmap.png of what was asked for last (all of them
+shuffled.* with --shuffled).
 """
 
 
@@ -76,11 +77,14 @@ def _run(arguments: argparse.Namespace) -> None:
 def _save(result: BenchmarkResult, folder: Path, name: str | None) -> dict[str, str]:
     """Writes table and picture; what is where."""
     table = folder / f"{name or 'results'}.csv"
+    page = table.with_suffix(".md")
     picture = folder / f"{name or 'heatmap'}.png"
     frame = result.frame()
     write_whole(table, lambda path: frame.to_csv(path, index=False))
+    text = f"{totals_markdown(result)}\n{cells_markdown(result)}"
+    write_whole(page, lambda path: path.write_text(text, encoding="utf-8"))
     draw_heatmap(result, picture)
-    files = {"records": folder / RESULTS, "table": table, "heat map": picture}
+    files = {"records": folder / RESULTS, "table": table, "page": page, "heat map": picture}
     return {what: str(path) for what, path in files.items()}
 
 

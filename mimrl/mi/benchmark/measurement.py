@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,7 @@ def chosen_rows(asked: int | None, there: int, name: str) -> int:
     return there if asked is None else asked
 
 
+@cache
 def version() -> str:
     """Of the installed package."""
     return importlib.metadata.version("mimrl")

@@ -79,6 +79,8 @@ def chosen_estimators(
         found = [(name, estimator) for name, estimator in asked.items()]
     else:
         found = _by_names(asked, tasks)
+    if not found:
+        raise ConfigError("no estimator was asked for; leave the estimators out to have them all")
     for name, estimator in found:
         if not any(suits(estimator, task) for task in tasks):
             raise ConfigError(f"no task that was asked for suits the estimator {name!r}")
@@ -116,6 +118,8 @@ def planned(
         raise ConfigError(f"samples must be at least {FEWEST_SAMPLES}, got {samples}")
     found = []
     for task in tasks:
+        if not any(suits(estimator, task) for _, estimator in estimators):
+            raise ConfigError(f"no estimator that was asked for suits the task {task.name!r}")
         rows = SAMPLES if samples is None else samples
         first = Measurement("", estimators[0][1], task, rows, shuffled=shuffled)
         if data is not None:

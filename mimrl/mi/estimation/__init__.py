@@ -1,0 +1,1 @@
+"""Information between columns of a file, with a permutation control beside it."""
