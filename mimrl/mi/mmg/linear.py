@@ -203,10 +203,11 @@ def exact_denoisers(covariance: npt.ArrayLike, dx: int) -> LinearDenoisers:
     if not np.allclose(matrix, matrix.T) or np.linalg.eigvalsh(matrix)[0] <= 0:
         raise EstimationError("a covariance must be symmetric and positive definite")
     x, cross, y = matrix[:dx, :dx], matrix[:dx, dx:], matrix[dx:, dx:]
-    slopes = np.linalg.solve(y, cross.T).T
-    variances, basis = np.linalg.eigh(x)
-    rest_variances, rest_basis = np.linalg.eigh(x - slopes @ cross.T)
-    return LinearDenoisers(variances, basis, slopes, rest_variances, rest_basis)
+    slopes = np.asarray(np.linalg.solve(y, cross.T).T, dtype=np.float64)
+    whole, rest = np.linalg.eigh(x), np.linalg.eigh(x - slopes @ cross.T)
+    return LinearDenoisers(
+        whole.eigenvalues, whole.eigenvectors, slopes, rest.eigenvalues, rest.eigenvectors
+    )
 
 
 def linear_error(centred: Tensor, noise: Tensor, logsnr: Tensor, variances: Tensor) -> Tensor:

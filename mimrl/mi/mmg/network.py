@@ -156,11 +156,12 @@ class RunningAverage:
     def __init__(self, source: nn.Module, decay: float) -> None:
         self.module = copy.deepcopy(source).eval().requires_grad_(False)
         self.decay, self.updates = decay, 0
-        self._weights = list(self.module.parameters()), list(source.parameters())
+        self._average: list[Tensor] = list(self.module.parameters())
+        self._source: list[Tensor] = list(source.parameters())
 
     @torch.no_grad()
     def update(self) -> None:
         """Takes in the weights of the source, after an optimiser step."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(*self._weights, 1 - decay)
+        torch._foreach_lerp_(self._average, self._source, 1 - decay)
         self.updates += 1
