@@ -134,7 +134,7 @@ class EntropyDifference(TrainedEstimator):
         """Both densities at the steps that validation chose."""
         turned = pair.x.shape[1] < pair.y.shape[1]
         pair = Pair(pair.y, pair.x) if turned else pair
-        features = Features.fit(pair, tails=self.preprocessing != "none")
+        features = Features.fit(pair)
         residual = Residual.of(features.canonical)
         seen = _context_and_target(features, pair)
         u, v = (torch.from_numpy(part).float().to(self.device) for part in (seen.x, seen.y))

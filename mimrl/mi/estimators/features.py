@@ -15,8 +15,37 @@ from mimrl.mi.estimators.samples import Pair
 
 Floats = npt.NDArray[np.float64]
 
-TAIL = 4.0
-"""Standard deviations beyond which values go on logarithmically."""
+BEYOND = 0.5
+"""Standard deviations by which a value may lie beyond those of the fitting rows, at most."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Draws in what lies outside the range of the fitting rows, strictly increasing.
+
+    A network says anything far from where it was trained, and a single row there would decide a
+    mean over thousands: 5,000 more samples of a Cauchy law hold values a thousand times as far out.
+
+    Attributes:
+        low: ``(d,)`` least value of each column.
+        high: ``(d,)`` largest.
+        width: ``(d,)`` by which values go on beyond them, at most.
+    """
+
+    low: Floats
+    high: Floats
+    width: Floats
+
+    @classmethod
+    def fit(cls, values: Floats) -> Range:
+        """Of fitting rows ``(N, d)``."""
+        return cls(values.min(axis=0), values.max(axis=0), BEYOND * values.std(axis=0) + 1e-12)
+
+    def __call__(self, values: Floats) -> Floats:
+        """``(N, d)`` to ``(N, d)``; what is inside stays as it is."""
+        inside = np.clip(values, self.low, self.high)
+        excess = values - inside
+        return inside + excess / (1 + np.abs(excess) / self.width)
 
 
 @dataclass(frozen=True)
@@ -52,50 +81,34 @@ class Features:
     """From mapped columns to what networks see.
 
     Attributes:
+        ranges: of x and y.
         canonical: coordinates.
         radii: of u and v.
-        tails: whether tails are drawn in.
     """
 
+    ranges: tuple[Range, Range]
     canonical: Canonical
     radii: tuple[Radius, Radius]
-    tails: bool
 
     @classmethod
-    def fit(cls, pair: Pair, *, tails: bool) -> Features:
-        """Of fitting rows.
-
-        Args:
-            pair: columns as the preprocessing maps them.
-            tails: whether values beyond :data:`TAIL` are drawn in; they should be standardised.
-        """
-        pair = drawn_in(pair) if tails else pair
+    def fit(cls, pair: Pair) -> Features:
+        """Of fitting rows, columns as the preprocessing maps them."""
         canonical = Canonical.fit(pair)
         seen = canonical(pair)
-        return cls(canonical, (Radius.fit(seen.x), Radius.fit(seen.y)), tails)
+        return cls(
+            (Range.fit(pair.x), Range.fit(pair.y)),
+            canonical,
+            (Radius.fit(seen.x), Radius.fit(seen.y)),
+        )
 
     def coordinates(self, pair: Pair) -> Pair:
         """Canonical coordinates u ``(N, rx)`` and v ``(N, ry)``."""
-        return self.canonical(drawn_in(pair) if self.tails else pair)
+        return self.canonical(Pair(self.ranges[0](pair.x), self.ranges[1](pair.y)))
 
     def __call__(self, pair: Pair) -> Pair:
         """Coordinates and radius, ``(N, rx + 1)`` and ``(N, ry + 1)``."""
         seen = self.coordinates(pair)
         return Pair(self.radii[0](seen.x), self.radii[1](seen.y))
-
-
-def drawn_in(pair: Pair) -> Pair:
-    """Values beyond :data:`TAIL` continue as logarithms, strictly increasing.
-
-    A row far outside the fitting rows would otherwise decide a mean over thousands: a Cauchy
-    sample of 5,000 has values a thousand times as far out as its largest fitting row.
-    """
-    return Pair(_drawn_in(pair.x), _drawn_in(pair.y))
-
-
-def _drawn_in(values: Floats) -> Floats:
-    beyond = np.maximum(np.abs(values) - TAIL, 0)
-    return np.sign(values) * (np.minimum(np.abs(values), TAIL) + np.log1p(beyond))
 
 
 def _log_radius(values: Floats) -> Floats:

@@ -142,7 +142,7 @@ class Variational(TrainedEstimator):
 
     def learn(self, pair: Pair, seed: int, fold: int) -> Learned:
         """The critic that validation chose."""
-        features = Features.fit(pair, tails=self.preprocessing != "none")
+        features = Features.fit(pair)
         seen = features(pair)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
