@@ -35,8 +35,10 @@ class ConditionalKsg(ConditionalEstimator):
     discrete.
 
     Note:
-        Not clipped at 0, unlike Mesner and Shalizi. The value falls towards 0 as the dimensions
-        of (x, y, z) grow: the ball around a sample then holds k samples in any projection.
+        Not clipped at 0, unlike Mesner and Shalizi, whose variant is a little too high in
+        continuous data (0.008 nats at k = 10 and 0.03 at k = 4 where the truth is 0). The value
+        falls towards 0 as the dimensions of (x, y, z) grow: the ball around a sample then holds
+        little more than k samples in any projection.
     """
 
     variant: Literal["frenzel_pompe", "mesner_shalizi"] = Field(

@@ -24,7 +24,8 @@ def _from_settings(value: object) -> object:
 
 def _below(kind: type) -> list[type]:
     """All classes that descend from one and have been imported."""
-    return [found for child in kind.__subclasses__() for found in (child, *_below(child))]
+    children: list[type] = kind.__subclasses__()
+    return [found for child in children for found in (child, *_below(child))]
 
 
 def _settings(estimator: Estimator) -> dict[str, Any]:
