@@ -80,11 +80,9 @@ def with_options(estimator: Kind, options: Mapping[str, Any]) -> Kind:
 
 def with_seed(estimator: Kind, seed: int) -> Kind:
     """A copy whose seeds, also those of estimators inside, are larger by ``seed``."""
-    changed = {
-        name: value + seed if name == SEED else with_seed(value, seed)
-        for name, value in estimator
-        if name == SEED or isinstance(value, AnyEstimator)
-    }
+    old = dict(estimator)
+    new = {name: _moved(name, value, seed) for name, value in estimator}
+    changed = {name: value for name, value in new.items() if value is not old[name]}
     return with_options(estimator, changed) if changed else estimator
 
 
@@ -112,6 +110,17 @@ def option_rows(estimator: AnyEstimator) -> list[dict[str, Any]]:
         }
         for name, field in type(estimator).model_fields.items()
     ]
+
+
+def _moved(name: str, value: Any, seed: int) -> Any:
+    """An option under another seed: the very same object where it has none."""
+    if name == SEED and isinstance(value, int):
+        return value + seed if seed else value
+    if isinstance(value, AnyEstimator):
+        return with_seed(value, seed)
+    if isinstance(value, tuple) and any(isinstance(item, AnyEstimator) for item in value):
+        return tuple(_moved("", item, seed) for item in value)
+    return value
 
 
 def _value(text: str) -> Any:
