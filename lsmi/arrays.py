@@ -106,7 +106,7 @@ def decompose(
     Args:
         x1: ``(N, D1)`` features of the first modality.
         x2: ``(N, D2)`` of the second.
-        y: ``(N,)`` class of each sample: any integers.
+        y: ``(N,)`` class of each sample: any whole numbers.
         groups: ``N`` names of what must not be torn apart (video, speaker).
         ratings: ``(N,)`` continuous label for the Gaussian measures of ``diagnostics.measures``.
         scaling: a key of :data:`lsmi.preprocessing.SCALINGS`; ``none`` takes the coordinates as

@@ -25,6 +25,7 @@ from lsmi.decomposition import (
     raw_atoms,
 )
 from lsmi.discriminators import Progress
+from lsmi.extraction import place_of
 from lsmi.pairs import CrossFitting, PairValues, Stages
 from lsmi.pid import other_measures
 from lsmi.published_pairs import PublishedFitting
@@ -77,9 +78,10 @@ def analyse(
             features that do not vary.
         ShapeError: arrays that do not fit together.
         NonFiniteError: NaN or infinite features.
-        ConfigError: a pair that is none.
+        ConfigError: a pair that is none, or a device that is not there.
     """
     settings = settings or AnalysisSettings()
+    place_of(None, settings.device)  # raises before anything is computed
     data = join(splits)
     wanted = _pairs(data, pairs)
     crossfit = settings.method == "crossfit"

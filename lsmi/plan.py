@@ -96,7 +96,8 @@ def make_plan(
             splits is not fitted with them.
 
     Raises:
-        EstimationError: no train split, or fewer samples than folds need.
+        EstimationError: no train split, fewer samples than folds need, or hardly any that are not
+            barred.
     """
     if "train" not in splits:
         raise EstimationError(f"no train split among {list(splits)}; models are fitted on train")
@@ -106,6 +107,11 @@ def make_plan(
         return _parts(rows, labels[rows], names[rows], count, seed)
 
     train = splits["train"]
+    if len(train) < 2 * max(folds, HELD_OUT_PARTS):
+        raise EstimationError(
+            f"train has {len(train)} samples, too few for {folds} folds and a trial that holds out "
+            f"a fifth; expected at least {2 * max(folds, HELD_OUT_PARTS)}"
+        )
     inside, outside, readings = [], None, []
     for part in parts(train, folds):
         rest = np.setdiff1d(train, part)
@@ -116,6 +122,7 @@ def make_plan(
     others = {name: rows for name, rows in splits.items() if name != "train" and len(rows) > 0}
     if others:
         fit = train if barred is None else np.setdiff1d(train, barred)
+        _check_left(fit, train, labels)
         outside = Fold(fit, np.concatenate(list(others.values())))
     valid = splits.get("valid", np.zeros(0, np.int64))
     enough = len(valid) >= SMALLEST_CALIBRATION
@@ -130,6 +137,15 @@ def make_plan(
     return Plan(tuple(inside), outside, tuple(readings), trial)
 
 
+def _check_left(fit: Rows, train: Rows, labels: Rows) -> None:
+    if len(fit) < 2 * HELD_OUT_PARTS or len(np.unique(labels[fit])) < 2:
+        raise EstimationError(
+            f"{len(train) - len(fit)} of {len(train)} training samples have doubles in other "
+            f"splits; the {len(fit)} that are left cannot fit the models that read these. Split "
+            "the samples so that none is in two splits"
+        )
+
+
 def _warn_of_small_valid(count: int) -> None:
     warnings.warn(
         f"valid has {count} samples, too few to calibrate on; cross-fitted train takes its "
@@ -142,11 +158,6 @@ def _warn_of_small_valid(count: int) -> None:
 
 def _parts(rows: Rows, labels: Rows, names: Rows, count: int, seed: int) -> list[Rows]:
     """``rows`` in ``count`` parts of like class shares that tear no group apart."""
-    if len(rows) < 2 * count:
-        raise EstimationError(
-            f"{len(rows)} samples are too few for {count} folds; expected at least {2 * count}: "
-            "ask for fewer folds"
-        )
     distinct = len(np.unique(names))
     if distinct < 2:
         warnings.warn(

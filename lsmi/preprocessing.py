@@ -32,6 +32,7 @@ SCALINGS: Mapping[str, str] = {
     "none": "the coordinates as they are",
 }
 BY_PCA = ("whiten", "trace", "own")
+ROUNDING = np.finfo(np.float32).eps  # share of a value's size that is no variance either
 RELATIVE_FLOOR = 1e-6  # components below this share of the largest variance are rounding
 
 
@@ -81,8 +82,8 @@ def fit_whitening(x: FloatArray, name: str = "x") -> Whitening:
         )
     mean = x.mean(axis=0)
     left, singular, right = np.linalg.svd(x - mean, full_matrices=False)
-    # rounding of constant features is no variance either: hence the scale of x itself
-    scale = np.finfo(np.float32).eps * np.sqrt(len(x)) * np.abs(x).max(initial=0.0)
+    # constant features vary by rounding: hence the scale of x itself
+    scale = ROUNDING * np.sqrt(len(x)) * np.abs(x).max(initial=0.0)
     floor = max(np.sqrt(RELATIVE_FLOOR) * singular[0], scale)
     kept = singular > floor
     if not kept.any():
@@ -132,7 +133,7 @@ def coordinates(
         base = "whiten"
     else:
         spread = x[train].std(axis=0)
-        varies = spread > 0
+        varies = spread > ROUNDING * np.abs(x[train]).max(axis=0)
         if not varies.any() or (scaling == "none" and not varies.all()):
             raise EstimationError(
                 f"{name}: {int((~varies).sum())} of {len(spread)} coordinates are the same for "

@@ -15,6 +15,7 @@ from mimrl.errors import EstimationError, EstimationWarning, NonFiniteError, Sha
 
 FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
+SMALLEST, LARGEST = 1e-100, 1e100  # of the largest feature: squares and their sums stay in float64
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class NamedFeatures:
 
     Attributes:
         features: name -> ``(N, D)``; the names are those of the pairs (``text``, ``fused``, ...).
-        labels: ``(N,)`` class of each sample: any integers.
+        labels: ``(N,)`` class of each sample: any whole numbers.
         ids: ``N`` names; row numbers when None.
         groups: ``N`` names of what must not be torn apart in cross-fitting (video, speaker), or
             None; all splits have them or none has.
@@ -102,11 +103,16 @@ def join(splits: Mapping[str, NamedFeatures]) -> Joined:
         labels=np.searchsorted(classes, labels),
         classes=classes,
         splits=rows,
-        ids=tuple(n for s in given.values() for n in (s.ids or map(str, range(len(s))))),
+        ids=tuple(name for split in given.values() for name in _ids(split)),
         groups=_groups(given, doubles),
         barred=_barred(doubles, rows),
         ratings=np.concatenate(rated).astype(np.float64) if len(rated) == len(given) else None,
     )
+
+
+def _ids(split: NamedFeatures) -> list[str]:
+    names = range(len(split)) if split.ids is None else split.ids
+    return [str(name) for name in names]
 
 
 def _names(given: Mapping[str, NamedFeatures]) -> tuple[str, ...]:
@@ -133,6 +139,7 @@ def check_features(x: npt.ArrayLike, name: str, rows: int) -> FloatArray:
     Raises:
         ShapeError: another number of axes or rows, or no columns.
         NonFiniteError: NaN or infinite values.
+        EstimationError: values whose squares leave float64.
     """
     array = np.asarray(x, dtype=np.float64)
     if array.ndim != 2 or len(array) != rows or array.shape[1] == 0:
@@ -143,12 +150,21 @@ def check_features(x: npt.ArrayLike, name: str, rows: int) -> FloatArray:
             f"{name} has NaN or infinite values in {len(bad)} of {rows} samples, "
             f"first in row {bad[0]}; leave these samples out or repair the features"
         )
+    largest = float(np.abs(array).max(initial=0.0))
+    if largest > LARGEST or 0 < largest < SMALLEST:
+        raise EstimationError(
+            f"{name} has a largest value of {largest:.3g}; expected one between {SMALLEST:g} and "
+            f"{LARGEST:g}: rescale these features"
+        )
     return array
 
 
 def _check_labels(name: str, split: NamedFeatures) -> None:
     labels = np.asarray(split.labels)
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+    whole = labels.dtype.kind in "biu" or (
+        labels.dtype.kind == "f" and bool((np.round(labels) == labels).all())
+    )
+    if labels.ndim != 1 or not whole:
         raise ShapeError(
             f"labels of {name} are {labels.dtype} of shape {labels.shape}; expected one integer "
             "class a sample (cut ratings into classes first)"
@@ -195,7 +211,8 @@ def _groups(given: Mapping[str, NamedFeatures], doubles: Rows) -> Rows | None:
     """Given groups, joined where they hold doubles of each other."""
     if not all(split.groups is not None for split in given.values()):
         return None if doubles.max() + 1 == len(doubles) else doubles
-    names = np.asarray([str(n) for split in given.values() for n in split.groups or ()])
+    known = [() if split.groups is None else split.groups for split in given.values()]
+    names = np.asarray([str(name) for groups in known for name in groups])
     group = np.unique(names, return_inverse=True)[1].reshape(-1)
     # groups and doubles are the two sides of a graph whose edges are the samples
     size = group.max() + doubles.max() + 2

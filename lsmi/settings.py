@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from lsmi.preprocessing import BY_PCA, SCALINGS, Scaling
@@ -74,7 +75,9 @@ class AnalysisSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        problems = [*self._out_of_range(), *self._without_effect()]
+        problems = self._of_other_types()  # which could not be compared with bounds
+        if not problems:
+            problems = [*self._out_of_range(), *self._without_effect()]
         if problems:
             raise ConfigError("settings of the analysis: " + "; ".join(problems))
 
@@ -87,6 +90,18 @@ class AnalysisSettings:
     def scale(self) -> Scaling:
         """The scaling in force."""
         return self.scaling or ("whiten" if self.method == "crossfit" else "standard")
+
+    def _of_other_types(self) -> list[str]:
+        kinds: dict[str, tuple[type, str]] = dict.fromkeys(LEAST, (Integral, "a whole number"))
+        kinds |= {"level": (Real, "a number"), "measures": (bool, "True or False")}
+        kinds |= {"device": (str, "the name of a PyTorch device")}
+        problems = []
+        for name, (kind, words) in kinds.items():
+            value = getattr(self, name)
+            fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+            if not fits and not (value is None and name in OPTIONAL):
+                problems.append(f"{name} is {value!r}, expected {words}")
+        return problems
 
     def _out_of_range(self) -> list[str]:
         problems = [
@@ -153,6 +168,7 @@ LEAST = {
     "seed": 0,
     "threads": 1,
 }
+OPTIONAL = ("components",)  # numbers that may be None
 CHOICES = {
     "method": get_args(Method),
     "prior": (*get_args(Prior), None),

@@ -175,6 +175,16 @@ def test_moments_end_with_the_last_epoch():
     assert sorted(moments(1)) == [1]
 
 
+def test_a_coordinate_that_varies_by_rounding_is_constant():
+    generator = np.random.default_rng(0)
+    x, rows = generator.normal(size=(200, 3)), np.arange(200)
+    x[:, 2] = 0.1  # whose standard deviation is 1e-17, not 0
+    found = coordinates(x, rows, "standard", None, "x")
+    assert found.values.shape == (200, 2)
+    with pytest.raises(EstimationError, match="1 of 3 coordinates are the same"):
+        coordinates(x, rows, "none", None, "x")
+
+
 def test_volumes_are_the_log_determinants_of_the_maps():
     generator = np.random.default_rng(0)
     x = generator.normal(size=(500, 3)) @ generator.normal(size=(3, 3)) * [1.0, 5.0, 0.1]

@@ -282,6 +282,8 @@ def broken(**changes):
         (broken(x3=np.zeros((60, 5))), ShapeError, "different features"),
         (broken(ids=["a"]), ShapeError, "ids of train"),
         ({"test": broken()["test"]}, EstimationError, "no train samples"),
+        (broken(x1=np.full((60, 12), 1e200)), EstimationError, "rescale these features"),
+        (broken(x1=np.full((60, 12), 1e-200)), EstimationError, "rescale these features"),
         (splits("copy", sizes=(3, 0, 20), seed=1), EstimationError, "too few for 2 folds"),
     ],
 )
@@ -303,6 +305,35 @@ def test_all_problems_of_the_settings_in_one_message():
         AnalysisSettings(method="published", density="em")
     with pytest.raises(ConfigError, match="given direct needs"):
         AnalysisSettings(given="direct")
+    with pytest.raises(ConfigError, match=r"folds is '5'.*seed is None.*measures is 0"):
+        AnalysisSettings(folds="5", seed=None, measures=0)
+    with pytest.raises(ConfigError, match=r"repeats is True.*level is 'all'"):
+        AnalysisSettings(repeats=True, level="all")
+    assert AnalysisSettings(folds=np.int64(3)).folds == 3
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there(device):
+    settings = dataclasses.replace(QUICK, device=device)
+    with pytest.raises(ConfigError, match="device"):
+        analyse(splits("copy", sizes=(60, 0, 20)), [PAIR], settings)
+
+
+def test_labels_groups_and_ids_may_be_any_arrays():
+    data = splits("copy", sizes=(60, 0, 20))
+    plain = readings(data)["train"]
+    groups = {name: np.arange(len(split)) + 100 * k for k, (name, split) in enumerate(data.items())}
+    other = {
+        name: dataclasses.replace(
+            split, labels=split.labels.astype(bool), groups=groups[name], ids=np.arange(len(split))
+        )
+        for name, split in data.items()
+    }
+    found = readings(other)["train"]
+    assert np.array_equal(found.labels, plain.labels)
+    assert found.labels.dtype == np.int64
+    assert found.ids == plain.ids
+    assert np.array_equal(found.decomposition.r, plain.decomposition.r)
 
 
 def test_decompose_of_plain_arrays():

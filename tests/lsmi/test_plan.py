@@ -75,6 +75,15 @@ def test_rows_with_doubles_elsewhere_do_not_fit_the_model_that_reads_elsewhere()
     assert {3, 5} <= set(np.concatenate([fold.held for fold in plan.inside]))
 
 
+def test_hardly_any_row_without_a_double_elsewhere():
+    rows = {"train": np.arange(40), "test": np.arange(40, 80)}
+    labels = np.arange(80) % 2
+    with pytest.raises(EstimationError, match="35 of 40 training samples have doubles"):
+        make_plan(rows, labels, None, 2, 0, barred=np.arange(35))
+    with pytest.raises(EstimationError, match="the 20 that are left"):
+        make_plan(rows, labels, None, 2, 0, barred=np.arange(0, 40, 2))
+
+
 def test_without_valid_cross_fitted_train_calibrates():
     rows = split_rows(60, 0, 20)
     plan = make_plan(rows, np.arange(80) % 2, None, 3, 0)
@@ -90,8 +99,10 @@ def test_a_tiny_valid_split_is_said_to_be_too_small():
 
 
 def test_too_few_samples_and_one_group():
-    with pytest.raises(EstimationError, match="8 samples are too few for 5 folds"):
-        make_plan({"train": np.arange(8)}, np.arange(8) % 2, None, 5, 0)
+    with pytest.raises(EstimationError, match=r"8 samples, too few for 7 folds .* at least 14"):
+        make_plan({"train": np.arange(8)}, np.arange(8) % 2, None, 7, 0)
+    with pytest.raises(EstimationError, match=r"8 samples, too few for 2 folds .* at least 10"):
+        make_plan({"train": np.arange(8)}, np.arange(8) % 2, None, 2, 0)
     with pytest.warns(EstimationWarning, match="share one group"):
         make_plan({"train": np.arange(40)}, np.arange(40) % 2, np.zeros(40, np.int64), 2, 0)
     with pytest.raises(EstimationError, match="no train split"):
