@@ -1,5 +1,10 @@
 """Conditional estimators against digammas made by a loop, exact log ratios and the chain rule."""
 
+import importlib
+import json
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.special import digamma
@@ -12,6 +17,7 @@ from mimrl.mi.estimators.histogram import Histogram
 from mimrl.mi.estimators.ksg import Ksg
 from mimrl.mi.estimators.sliced import Sliced
 from mimrl.mi.tasks import (
+    CONDITIONAL_TASKS,
     common_cause,
     common_effect,
     conditional_task_named,
@@ -19,6 +25,7 @@ from mimrl.mi.tasks import (
     noisy_channel,
 )
 
+BENCH = Path(__file__).parents[3] / "bench"
 few = pytest.mark.filterwarnings("ignore::mimrl.errors.SampleSizeWarning")
 
 
@@ -222,3 +229,22 @@ def test_the_classifier_on_five_thousand_samples():
         found.append(ConditionalClassifier(seed=seed).estimate(x, y, z))
         exact.append(noisy_channel().log_ratio(x, y, z).mean())
     assert np.mean(found) == pytest.approx(np.mean(exact), rel=0.02)
+
+
+def test_the_bench_prints_a_table_and_judges_two_tasks(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(BENCH))
+    out = tmp_path / "out.json"
+    before = set(sys.modules)
+    bench = importlib.import_module("conditional_estimators")
+    words = ["--samples", "300", "--seeds", "2", "--estimators", "gaussian", "ksg_3"]
+    code = bench.main([*words, "--json", str(out)])
+    for name in set(sys.modules) - before:
+        if name in ("conditional_estimators", "reporting"):
+            del sys.modules[name]
+    printed, report = capsys.readouterr().out, json.loads(out.read_text())
+    assert code == (0 if report["wanted_holds"] else 1)
+    assert len(report["rows"]) == 2 * len(CONDITIONAL_TASKS)
+    assert printed.count("| noisy-channel |") == 3  # in the table, and judged twice
+    by_task = {(row["task"], row["estimator"]): row for row in report["rows"]}
+    channel = by_task["noisy-channel", "gaussian"]
+    assert np.mean(channel["estimates"]) == pytest.approx(np.mean(channel["exact"]), abs=0.02)
