@@ -87,25 +87,40 @@ def shuffled_estimates(
 def local_order(z: Floats, generator: np.random.Generator) -> Rows:
     """A random order that moves rows among their nearest neighbours in z only.
 
-    Y then keeps its relation with z and loses the one with x given z (J. Runge, "Conditional
-    independence testing based on a nearest-neighbor estimator", AISTATS 2018, algorithm 1). Each
-    row, in a random order, takes one of its neighbours that no other row took, if any is left.
+    Y then keeps its relation with z and loses the one with x given z. Each row, in a random order,
+    takes one of its five neighbours that no other row took, at random; rows that are left over do
+    the same among those that nobody took, until all have one.
 
     Args:
         z: ``(N, dz)``; columns are scaled to equal spread here.
         generator: is advanced.
 
     Returns:
-        ``(N,)`` row numbers; a few may occur twice.
+        ``(N,)`` row numbers, each once.
+
+    Note:
+        J. Runge, "Conditional independence testing based on a nearest-neighbor estimator", AISTATS
+        2018, algorithm 1, lets rows that are left over take what others took. The repeated values
+        are ties, which estimators by nearest neighbours read as dependence.
     """
     spread = z.std(axis=0)
     scaled = z / np.where(spread > 0, spread, 1.0)
-    near = cKDTree(scaled).query(scaled, min(NEIGHBOURS, len(z)))[1].reshape(len(z), -1)
-    near = generator.permuted(near, axis=1)
-    taken = np.zeros(len(z), dtype=bool)
-    order = np.empty(len(z), dtype=np.int64)
-    for row in generator.permutation(len(z)):
-        free = near[row][~taken[near[row]]]
-        order[row] = free[0] if len(free) else near[row, -1]
-        taken[order[row]] = True
+    order = np.full(len(z), -1, dtype=np.int64)
+    rows = free = np.arange(len(z))
+    while len(rows):
+        near = cKDTree(scaled[free]).query(scaled[rows], min(NEIGHBOURS, len(free)))[1]
+        _take(order, rows, free[near.reshape(len(rows), -1)], generator)
+        rows = np.flatnonzero(order < 0)
+        free = np.setdiff1d(free, order)
     return order
+
+
+def _take(order: Rows, rows: Rows, near: Rows, generator: np.random.Generator) -> None:
+    """Gives each of ``rows`` in turn the first of its ``near`` that is not taken, if any."""
+    near = generator.permuted(near, axis=1)
+    taken = np.zeros(len(order), dtype=bool)
+    for place in generator.permutation(len(rows)):
+        left = near[place][~taken[near[place]]]
+        if len(left):
+            order[rows[place]] = left[0]
+            taken[left[0]] = True

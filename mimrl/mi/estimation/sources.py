@@ -7,6 +7,7 @@ arrays under names, of which some columns can be taken.
 from __future__ import annotations
 
 import csv
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,10 @@ from mimrl.errors import DataError, MissingFileError
 Column = tuple[str, npt.NDArray[Any]]
 SEPARATORS = ",;\t"
 _HEAD_BYTES = 2**20
+_UNREADABLE = (
+    *(ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error),
+    Warning,  # of pandas, made an error below
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def _reading(path: Path) -> Iterator[None]:
             f"{path}: a package that reads such files is missing ({error}); install it, or save "
             "the data as CSV or npz"
         ) from error
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         if isinstance(error, DataError):
             raise
         text = " ".join(str(error).split())
@@ -149,8 +154,9 @@ def _text(path: Path) -> Table:
     }
 
     def load(places: Sequence[int]) -> list[npt.NDArray[Any]]:
-        with _reading(path):
-            frame = pd.read_csv(path, usecols=sorted(set(places)), low_memory=False, **style)
+        with _reading(path), warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # fields without a name
+            frame = pd.read_csv(path, low_memory=False, **style)  # usecols would skip them silently
         return [frame[names[place]].to_numpy() for place in places]
 
     return Table(names, load)
