@@ -1,7 +1,7 @@
 """The command ``python -m mimrl.mi mmg``: one experiment, or the whole sweep.
 
 Results go to standard output and, with ``--results_file``, into a file, one JSON object a line;
-progress and messages go to standard error. Exit codes: 0 done, 2 bad input, 130 interrupted.
+progress and messages go to standard error. Exit codes as in :mod:`mimrl.exits`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from mimrl.errors import ConfigError, MimrlError
+from mimrl.errors import ConfigError
+from mimrl.exits import guarded
 from mimrl.mi.mmg.experiment import Experiment, run_experiment
 from mimrl.mi.mmg.results import append_result, read_results
 from mimrl.mi.mmg.training import Training
 from mimrl.mi.tasks import DMI_DIMS, DMI_KINDS, DMI_STRENGTHS
-
-OK, UNUSABLE, INTERRUPTED = 0, 2, 130
 
 EXAMPLES = """\
 examples:
@@ -44,15 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = parser().parse_args(argv)
-    try:
-        _run(arguments)
-    except (MimrlError, OSError) as error:  # OSError: a full disk, a folder without permission
-        sys.stderr.write(f"error: {error}\n")
-        return UNUSABLE
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on where its last checkpoint is\n")
-        return INTERRUPTED
-    return OK
+    return guarded(
+        lambda: _run(arguments),
+        "interrupted; the same command goes on from the last checkpoint",
+    )
 
 
 def parser() -> argparse.ArgumentParser:

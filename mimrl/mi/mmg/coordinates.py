@@ -90,10 +90,11 @@ def _columns(values: Floats, preprocess: Preprocess) -> Affine:
     units = np.diag(1 / np.where(spread > 0, spread, 1.0))
     if preprocess == "rescale":
         return Affine(centre, units)
-    variances, directions = _directions(
-        np.atleast_2d(np.cov((values - centre) @ units, rowvar=False))
-    )
-    return Affine(centre, units @ (directions / np.sqrt(variances)) @ directions.T)
+    scaled = (values - centre) @ units
+    variances, directions = np.linalg.eigh(scaled.T @ scaled / len(scaled))
+    kept = variances > SMALLEST_SHARE * variances[-1]
+    roots = np.sqrt(np.where(kept, variances, 1.0))
+    return Affine(centre, units @ (directions / roots) @ directions.T)
 
 
 def _seen_from(
@@ -104,15 +105,12 @@ def _seen_from(
     # directions of no variance were left out.
     onto = [np.linalg.pinv(to.matrix) @ by.matrix for by, to in zip(maps, kept, strict=True)]
     back = np.linalg.pinv(onto[0])
-    variances, basis = _directions(back.T @ back)
-    rest_variances, rest_basis = _directions((back.T * linear.rest_variances) @ back)
+    variances, basis = np.linalg.eigh(back.T @ back)
+    rest_variances, rest_basis = np.linalg.eigh((back.T * linear.rest_variances) @ back)
+    floor = SMALLEST_SHARE * variances[-1]  # of directions left out: the same with and without y
+    variances, rest_variances = np.maximum(variances, floor), np.maximum(rest_variances, floor)
     slopes = (onto[1] @ linear.slopes.T @ back).T
     return LinearDenoisers(variances, basis, slopes, rest_variances, rest_basis)
-
-
-def _directions(covariance: Floats) -> tuple[Floats, Floats]:
-    variances, basis = np.linalg.eigh(covariance)
-    return np.maximum(variances, SMALLEST_SHARE * variances[-1]), basis
 
 
 def _canonical(x: Floats, y: Floats) -> tuple[Affine, Affine]:

@@ -101,9 +101,11 @@ class Experiment:
         small = self.dim <= 5
         found = replace(
             self,
-            learning_rate=self.learning_rate or (1e-3 if small else 2e-3),
+            learning_rate=(1e-3 if small else 2e-3)
+            if self.learning_rate is None
+            else self.learning_rate,
             max_epochs=(500 if small else 750) if self.max_epochs is None else self.max_epochs,
-            batch_size=self.batch_size or (128 if small else 256),
+            batch_size=(128 if small else 256) if self.batch_size is None else self.batch_size,
         )
         found._check()
         return found
@@ -118,6 +120,7 @@ class Experiment:
             "model_dim": 4,
             "seed": 0,
             "max_epochs": 0,
+            "batch_size": 2,
         }
         low = [name for name, value in least.items() if not getattr(self, name) >= value]
         if low:

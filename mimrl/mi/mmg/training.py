@@ -58,6 +58,11 @@ class TrainingSettings:
                 f"batch_size {self.batch_size}, steps {self.steps}, check_every "
                 f"{self.check_every}, passes {self.passes}; expected at least 2, 0, 1 and 1"
             )
+        if not self.learning_rate > 0 or not self.weight_decay >= 0 or self.model_dim < 1:
+            raise ConfigError(
+                f"learning_rate {self.learning_rate}, weight_decay {self.weight_decay}, model_dim "
+                f"{self.model_dim}; expected above 0, 0 or more, and 1 or more"
+            )
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay = {self.ema_decay}; expected [0, 1), or none")
         if self.snr_threshold is not None and not (
