@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from mimrl.errors import ConfigError, MimrlError
+from mimrl.mi.infonet.estimate import FEWEST
 from mimrl.mi.infonet.loading import load_model
 from mimrl.mi.infonet.network import NetworkConfig
 from mimrl.mi.infonet.running import WEIGHTS, Run, RunSettings
@@ -53,6 +54,7 @@ NETWORK_HELP = {
     "down": "residual blocks at each of these scales on the way down",
     "up": "and on the way up again",
     "width": "of the layers that read the number of samples and correct the estimate",
+    "largest": "samples; more are read as this number",
 }
 
 
@@ -89,8 +91,8 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    if arguments.samples < 20 or arguments.pairs < 1 or not 0 <= arguments.seed < 2**31:
-        raise ConfigError("expected at least 20 samples, at least 1 pair and a seed from 0")
+    if arguments.samples < FEWEST or arguments.pairs < 1 or not 0 <= arguments.seed < 2**31:
+        raise ConfigError(f"expected at least {FEWEST} samples, at least 1 pair and a seed from 0")
     model = load_model(arguments.model, _device(arguments.device))
     if arguments.file is None:
         rows = family_errors(model, arguments.samples, arguments.pairs, arguments.seed)

@@ -44,6 +44,8 @@ class NetworkConfig:
         down: residual blocks at each of these scales on the way down.
         up: and on the way up again.
         width: of the layers that read n and correct the estimate.
+        largest: a larger n is read as this one, on which the network was still trained; the density
+            of the samples is then smoother than the network takes it for, which does no harm.
     """
 
     grid: int = 64
@@ -51,6 +53,7 @@ class NetworkConfig:
     down: tuple[int, int, int, int] = (0, 1, 1, 1)
     up: tuple[int, int, int, int] = (1, 1, 1, 0)
     width: int = 64
+    largest: int = 6000
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,10 @@ class GridNetwork(nn.Module):
         """
         places = cells(u, v, self.config.grid)
         density = places.density()
-        size = self.count(u.new_full((1, 1), math.log(u.shape[1] / 1000)))
+        count = min(u.shape[1], self.config.largest)
+        size = self.count(u.new_full((1, 1), math.log(count / 1000)))
         with torch.autocast(u.device.type, torch.bfloat16, enabled=self.low_precision):
-            logarithm, pooled = self._log_ratio(density[:, None], u.shape[1], size)
+            logarithm, pooled = self._log_ratio(density[:, None], count, size)
         table = copula_table(logarithm.float())
         dv = donsker_varadhan(table, density, places)
         return Reading(table, dv, dv + self.correction(pooled.float(), table, dv, size))

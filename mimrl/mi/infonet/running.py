@@ -164,6 +164,8 @@ def checked_sizes(config: NetworkConfig) -> NetworkConfig:
     """
     if config.grid < 16 or config.grid % 16:
         raise ConfigError(f"grid = {config.grid}: expected a multiple of 16")
+    if config.largest < 100:
+        raise ConfigError(f"largest = {config.largest}: expected at least 100")
     if config.width < 1 or min(config.fields) < 1 or min(*config.down, *config.up) < 0:
         raise ConfigError("width and fields must be at least 1, numbers of blocks at least 0")
     return config
