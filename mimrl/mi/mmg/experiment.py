@@ -210,10 +210,42 @@ def run_experiment(
         NonFiniteError: the training failed.
     """
     begin = time.perf_counter()
-    task, sample = experiment.task(), _samples(experiment)
     path = experiment.checkpoint(checkpoints) if checkpoints is not None else None
-    saved = _saved(path, experiment, load_checkpoint)
-    x, y = sample(0, experiment.train_sample_num)
+    fit = _start(experiment, device, path, load_checkpoint)
+    _train(fit, path, experiment, progress)
+    x, y = _sample(experiment, 1, experiment.test_num)
+    readings = fit.model().readings(
+        x,
+        y,
+        passes=experiment.passes,
+        seed=experiment.seed,
+        chunk=experiment.test_batch_size,
+    )
+    law = fit.training.settings.law
+    return {
+        "task": experiment.task().name,
+        "gt_mi": experiment.task().mutual_information,
+        **_described(readings),
+        "estimator": experiment.estimator,
+        "logsnr_range": [law.low, law.high],
+        "steps": fit.training.step,
+        "chosen_step": fit.training.chosen.step,
+        "seconds": round(time.perf_counter() - begin, 1),
+        "device": device,
+        "torch": torch.__version__,
+        "settings": experiment.settings(),
+    }
+
+
+def _sample(experiment: Experiment, part: int, count: int) -> tuple[Floats, Floats]:
+    """Training (0) or test (1) samples, each from a generator of their own."""
+    return experiment.task().sample(count, np.random.default_rng([experiment.seed, part]))
+
+
+def _start(experiment: Experiment, device: str, path: Path | None, must_exist: bool) -> Fit:
+    """The training at its first step, or where a checkpoint left it."""
+    saved = _saved(path, experiment, must_exist)
+    x, y = _sample(experiment, 0, experiment.train_sample_num)
     fit = start(
         x,
         y,
@@ -224,35 +256,7 @@ def run_experiment(
     )
     if saved is not None and path is not None:
         restore(fit.training, saved, path)
-    _train(fit, path, experiment, progress)
-    x, y = sample(1, experiment.test_num)
-    readings = fit.model().readings(
-        x,
-        y,
-        passes=experiment.passes,
-        seed=experiment.seed,
-        chunk=experiment.test_batch_size,
-    )
-    found = _described(readings)
-    return {
-        "task": task.name,
-        "gt_mi": task.mutual_information,
-        **found,
-        "estimator": experiment.estimator,
-        "logsnr_range": [fit.training.settings.law.low, fit.training.settings.law.high],
-        "steps": fit.training.step,
-        "chosen_step": fit.training.chosen.step,
-        "seconds": round(time.perf_counter() - begin, 1),
-        "device": device,
-        "torch": torch.__version__,
-        "settings": experiment.settings(),
-    }
-
-
-def _samples(experiment: Experiment) -> Callable[[int, int], tuple[Floats, Floats]]:
-    """Training (0) and test (1) samples from generators of their own."""
-    task = experiment.task()
-    return lambda part, count: task.sample(count, np.random.default_rng([experiment.seed, part]))
+    return fit
 
 
 def _saved(path: Path | None, experiment: Experiment, must_exist: bool) -> Saved | None:
@@ -263,6 +267,10 @@ def _saved(path: Path | None, experiment: Experiment, must_exist: bool) -> Saved
     if not must_exist and not path.exists():
         return None
     saved = load(path)
+    if dict(saved.settings) != experiment.trained_by():
+        raise CheckpointError(
+            f"{path} was written with other settings than its name says; remove it and train again"
+        )
     if must_exist and saved.step > experiment.steps:
         raise CheckpointError(
             f"{path} was trained for {saved.step} steps, and {experiment.max_epochs:g} epochs are "

@@ -136,4 +136,4 @@ def _integrands(
         own.given.square().sum(1) - base.given.square().sum(1),
         own.orthogonal() - base.orthogonal(),
     )
-    return 0.5 * law.weight(logsnr) * torch.stack(parts).double().cpu()
+    return 0.5 * law.weight(logsnr) * torch.stack(parts).cpu().double()

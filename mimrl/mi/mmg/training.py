@@ -177,11 +177,11 @@ class Training:
         shown = torch.zeros(len(rows), 1, dtype=torch.bool, device=rows.x.device)
         shown[len(rows) // 2 :] = True
         logsnr = self._logsnrs(len(rows))
-        weight = (0.5 * settings.law.weight(logsnr)).to(rows.x)
+        weight = 0.5 * settings.law.weight(logsnr)
         noise = torch.randn(rows.x.shape, generator=self.generator).to(rows.x)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate(self.step, settings.steps)
-        excess = self.network.branch_errors(rows, noise, logsnr[:, None].to(rows.x), shown)
+        excess = self.network.branch_errors(rows, noise, logsnr[:, None], shown)
         loss = (weight * excess.own).mean()
         self.optimizer.zero_grad()
         loss.backward()
@@ -230,7 +230,7 @@ class Training:
         """Spread evenly in each branch."""
         half = count // 2
         shares = [stratified(part, 1, self.generator)[0] for part in (half, count - half)]
-        return self.settings.law.quantile(torch.cat(shares)).to(self.rows.x.device)
+        return self.settings.law.quantile(torch.cat(shares)).to(self.rows.x)
 
 
 def initial(width: int, dx: int, settings: TrainingSettings, seed: int) -> Experts:

@@ -202,3 +202,11 @@ def test_settings_are_those_of_a_training_or_of_its_reading(tmp_path):
     with pytest.raises(ConfigError, match="test_num = 1"):
         Experiment(test_num=1).filled()
     assert torch.get_num_threads() >= 1
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    other = Experiment(**{**SMALL.settings(), "weight_decay": 0.1})
+    run_experiment(other, checkpoints=tmp_path)
+    other.checkpoint(tmp_path).rename(SMALL.checkpoint(tmp_path))
+    with pytest.raises(CheckpointError, match="other settings"):
+        run_experiment(SMALL, checkpoints=tmp_path, load_checkpoint=True)
