@@ -29,7 +29,7 @@ class Diagnostics:
         components: numbers of coordinates of each modality that the models saw.
         choices: variable (``x1``, ``x2``, ``x12``, ``h1``, ``h2``) -> what judged it, one text a
             fold and repeat.
-        label_entropy: mean of ``-log p(y)``, which ``i12`` cannot exceed on average.
+        label_entropy: H(Y) in nats, which ``i12`` cannot exceed on average.
         residual: largest violation of the identities over samples, in nats (rounding).
         scales: scale -> totals under it.
         reliability: ``i1``, ``i2``, ``i12`` -> calibration of that classifier.

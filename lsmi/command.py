@@ -192,7 +192,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults in the help of options, line breaks as they are in the examples."""
+    """Defaults in the help of options that have one, line breaks as they are in the examples."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 def _device(name: str) -> str:

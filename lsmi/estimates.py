@@ -246,13 +246,16 @@ def density(
         settings: which families, their training.
         progress: called with the number of folds done.
     """
-    winners = _winners(z, classes, rounds[0], splits, settings)
+    names = _winners(z, classes, rounds[0], splits, settings)
     progress(1)
     entropies = np.empty((len(rounds), len(z)))
     given = np.empty((len(rounds), len(z), classes)) if settings.given == "direct" else None
     notes: dict[str, tuple[str, ...]] = {}
     for number, each in enumerate(rounds):
-        train, others = _fitted(z, classes, each, winners)
+        # starts of its own, or the model of all of train would be the same in every repeat
+        families = density_families(replace(settings, seed=settings.seed + number))
+        inside, outside = (restrict(families, name) for name in names)
+        train, others = _fitted(z, classes, each, inside, outside)
         for reading in each.plan.readings:
             held = train if reading.split == "train" else others
             best = held.choose(reading.calibrate)
@@ -288,32 +291,32 @@ def _winners(
     first: Round,
     splits: Mapping[str, Rows],
     settings: AnalysisSettings,
-) -> tuple[DensityFamily, DensityFamily]:
-    """The families, narrowed to one form, that read train and the other splits.
+) -> tuple[str, str]:
+    """Names of the candidates that read train and the other splits.
 
     Of forms that are equal within a standard error the first, simplest one is taken: the best of
     twenty is often so by chance.
     """
-    families, trial = density_families(settings), first.plan.trial
-    quick = [family.quick() for family in families]
+    trial = first.plan.trial
+    quick = [family.quick() for family in density_families(settings)]
     tried = estimate(z, first.labels, classes, [trial.fit], quick)
 
-    def best(rows: Rows) -> DensityFamily:
-        return restrict(families, tried.names[choose(tried, 0, rows, margin=1.0)])
+    def best(rows: Rows) -> str:
+        return tried.names[choose(tried, 0, rows, margin=1.0)]
 
     inside, valid = best(trial.held), splits.get("valid", trial.held[:0])
     return inside, best(valid) if len(valid) >= SMALLEST_CALIBRATION else inside
 
 
 def _fitted(
-    z: FloatArray, classes: int, each: Round, winners: tuple[DensityFamily, DensityFamily]
+    z: FloatArray, classes: int, each: Round, inside: DensityFamily, outside: DensityFamily
 ) -> tuple[_Held, _Held]:
-    """Held-out values of train and of the other splits, each from its winner."""
-    if each.plan.outside is None or winners[0] is winners[1]:
-        whole = _held(z, classes, each.labels, each.plan.folds, winners[0])
+    """Held-out values of train and of the other splits, each from its family."""
+    if each.plan.outside is None or inside == outside:
+        whole = _held(z, classes, each.labels, each.plan.folds, inside)
         return whole, whole
-    train = _held(z, classes, each.labels, each.plan.inside, winners[0])
-    return train, _held(z, classes, each.labels, (each.plan.outside,), winners[1])
+    train = _held(z, classes, each.labels, each.plan.inside, inside)
+    return train, _held(z, classes, each.labels, (each.plan.outside,), outside)
 
 
 def _held(

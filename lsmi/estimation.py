@@ -9,7 +9,6 @@ classes. This one has its name and its keys, and the cross-fitted analysis of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -121,7 +120,7 @@ def as_results(analysis: Analysis, pair: Pair) -> dict[str, dict[str, Any]]:
         "classes": [int(value) for value in analysis.classes],
         "prior": [float(value) for value in analysis.prior],
         "components": [int(value) for value in reading.components],
-        "settings": _plain(asdict(analysis.settings)),
+        "settings": _plain(analysis.settings.in_force()),
         "version": version("mimrl"),
     }
     return results

@@ -40,7 +40,8 @@ def density_influence(information: PointwiseInformation, labels: Rows) -> FloatA
         labels: ``(N,)`` classes.
 
     Returns:
-        ``(N,)`` in nats, of mean 0. It belongs to r and s with its sign, to u1 and u2 with the
+        ``(N,)`` in nats, of mean 0: parts in the mean of samples like these, read by densities that
+        were fitted to these. It belongs to r and s with its sign, to u1 and u2 with the
         opposite one; ``i1``, ``i2``, ``i12`` have none.
 
     Note:

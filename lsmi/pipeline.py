@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import entr
 from threadpoolctl import threadpool_limits
 
 from lsmi.decomposition import (
@@ -43,7 +44,7 @@ from lsmi.results import (
 )
 from lsmi.samples import Joined, NamedFeatures, join
 from lsmi.settings import AnalysisSettings
-from lsmi.uncertainty import Repeated, all_totals, intervals, reliability
+from lsmi.uncertainty import Drawn, all_totals, intervals, reliability
 from mimrl.errors import ConfigError, EstimationWarning
 
 Rows = npt.NDArray[np.int64]
@@ -152,9 +153,9 @@ def _split(
     repeated = values.repeated.rows(rows)
     information = repeated.averaged(tuple(range(repeated.repeats)))
     decomposition = decompose_pointwise(information)
-    quantities = _quantities(repeated, decomposition, rows, values, data, settings)
+    quantities = _quantities(decomposition, rows, values, data, settings)
     scales = _scales(values, information, data)
-    label_entropy = float(-values.log_prior[data.labels[rows]].mean())
+    label_entropy = float(entr(np.bincount(data.labels[rows]) / len(rows)).sum())
     return SplitReading(
         ids=tuple(data.ids[row] for row in rows),
         labels=np.asarray(data.classes, dtype=np.int64)[data.labels[rows]],
@@ -166,12 +167,11 @@ def _split(
             key: reliability(logs[rows], data.labels[rows]) for key, logs in values.logs.items()
         },
         measures=_measures(rows, values, information, data, settings),
-        remarks=remarks(information, quantities, label_entropy),
+        remarks=remarks(information, quantities, label_entropy, len(data.classes)),
     )
 
 
 def _quantities(
-    repeated: Repeated,
     decomposition: PointwiseDecomposition,
     rows: Rows,
     values: PairValues,
@@ -180,9 +180,10 @@ def _quantities(
 ) -> dict[str, Quantity]:
     """Every total with its interval and its values under shuffled labels."""
     known = all_totals(decomposition.information, decomposition.raw)
-    groups = None if data.groups is None else data.groups[rows]
+    train = data.splits["train"]
+    fitted = None if rows is train else _drawn(np.setdiff1d(train, data.barred), values, data)
     ends = intervals(
-        repeated, data.labels[rows], groups, settings.bootstrap, settings.level, settings.seed
+        _drawn(rows, values, data), settings.bootstrap, settings.level, settings.seed, fitted
     )
     shuffled = []
     for control in values.controls:
@@ -201,6 +202,11 @@ def _quantities(
             control_high=max(chance, default=None),
         )
     return found
+
+
+def _drawn(rows: Rows, values: PairValues, data: Joined) -> Drawn:
+    groups = None if data.groups is None else data.groups[rows]
+    return Drawn(values.repeated.rows(rows), data.labels[rows], groups)
 
 
 def _scales(

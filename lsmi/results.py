@@ -49,8 +49,11 @@ class Quantity:
     control_high: float | None = None
 
     @property
-    def above_chance(self) -> bool | None:
-        """Whether interval and shuffled values are :data:`APART` nats apart; None without any."""
+    def distinguishable(self) -> bool | None:
+        """From shuffled labels: interval and control :data:`APART` nats apart; None without one.
+
+        It may lie above the control or, as a negative uniqueness does, below.
+        """
         if self.control_low is None or self.control_high is None:
             return None
         above = self.low > self.control_high + APART
@@ -114,8 +117,8 @@ class SplitReading:
         ids: ``N`` names.
         labels: ``(N,)`` classes as given.
         decomposition: of every sample, raw, adjusted and feasible.
-        label_entropy: mean of ``-log p(y)`` under the prior used, which the mean of ``i12``
-            cannot exceed.
+        label_entropy: H(Y) of the split's own labels in nats, which the mean of ``i12`` exceeds
+            only where the class prior is not the class shares of the split.
         quantities: name -> total with interval and control: :data:`RAW`, :data:`ADJUSTED`, and,
             where a feasible shift exists, :data:`FEASIBLE`.
         scales: scale -> the totals under it; the first is the one of the analysis.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
@@ -90,6 +90,10 @@ class AnalysisSettings:
     def scale(self) -> Scaling:
         """The scaling in force."""
         return self.scaling or ("whiten" if self.method == "crossfit" else "standard")
+
+    def in_force(self) -> dict[str, Any]:
+        """All settings, prior and scaling as the method has them where they are None."""
+        return asdict(self) | {"prior": self.class_prior, "scaling": self.scale}
 
     def _of_other_types(self) -> list[str]:
         kinds: dict[str, tuple[type, str]] = dict.fromkeys(LEAST, (Integral, "a whole number"))

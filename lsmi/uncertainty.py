@@ -1,9 +1,9 @@
 """Intervals of all totals: a bootstrap over samples, whole groups at a time, and over repeats.
 
-The models are not fitted again: what varies are the samples that are read, what each of them
-contributed through the fitted densities (:mod:`lsmi.influence`), and which of the repeats
-(cross-fittings with other folds and starts) are averaged. ``bench/lsmi_coverage.py`` shows how
-often such intervals hold the truth.
+The models are not fitted again: what varies are the samples that are read, what each sample that
+the densities were fitted to contributed through them (:mod:`lsmi.influence`), and which of the
+repeats (cross-fittings with other folds and starts) are averaged. ``bench/lsmi_coverage.py``
+shows how often such intervals hold the truth.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 CHUNK = 100  # draws at a time: (CHUNK, groups) weights are held
 BINS = 10
+# how i1, i2, i12, r, u1, u2, s move with what the densities add to r
+THROUGH_DENSITIES = (0.0, 0.0, 0.0, 1.0, -1.0, -1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -97,25 +99,51 @@ def with_adjustments(means: Mapping[str, float], raw: Totals) -> dict[str, float
     return found
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Samples that a bootstrap draws.
+
+    Attributes:
+        values: held-out values of ``N`` samples.
+        labels: ``(N,)`` classes.
+        groups: ``(N,)`` numbers; samples of a group are drawn together. None: one by one.
+    """
+
+    values: Repeated
+    labels: Rows
+    groups: Rows | None = None
+
+    def means(self, columns: FloatArray, draws: int, generator: np.random.Generator) -> FloatArray:
+        """``(draws, Q)`` means of ``(N, Q)`` columns over samples drawn with replacement."""
+        everyone = np.arange(len(columns)) if self.groups is None else self.groups
+        number = np.unique(everyone, return_inverse=True)[1]
+        sizes = np.bincount(number)
+        sums = np.stack([np.bincount(number, column) for column in columns.T], axis=1)
+        count = len(sizes)
+        weights = generator.multinomial(count, np.full(count, 1 / count), draws)
+        return np.asarray((weights @ sums) / (weights @ sizes)[:, None])
+
+
 def intervals(
-    values: Repeated, labels: Rows, groups: Rows | None, draws: int, level: float, seed: int
+    read: Drawn, draws: int, level: float, seed: int, fitted: Drawn | None = None
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals of every quantity.
 
     Args:
-        values: held-out values of the samples.
-        labels: ``(N,)`` classes.
-        groups: ``(N,)`` numbers; samples of a group are drawn together. None: one by one.
+        read: the samples whose means they are.
         draws: bootstrap draws.
         level: coverage.
         seed: of the draws.
+        fitted: the samples that the densities were fitted to, where these are others than those
+            read: they are drawn too, for their part in the densities. None: cross-fitted, each
+            sample read has its part in the densities of the others.
 
     Returns:
         quantity -> (low, high) in nats. A feasible atom's interval is over the draws that have
         a feasible shift; without one it is missing.
     """
     totals: dict[str, list[float]] = {}
-    for draw in _drawn_means(values, labels, groups, draws, seed):
+    for draw in _drawn_means(read, draws, seed, fitted):
         means = dict(zip(INFORMATION, draw[:3], strict=True))
         for name, value in with_adjustments(means, Totals(*draw[3:])).items():
             totals.setdefault(name, []).append(value)
@@ -127,31 +155,32 @@ def intervals(
     }
 
 
-def _drawn_means(
-    values: Repeated, labels: Rows, groups: Rows | None, draws: int, seed: int
-) -> Iterator[list[float]]:
+def _drawn_means(read: Drawn, draws: int, seed: int, fitted: Drawn | None) -> Iterator[list[float]]:
     """Means of information and raw atoms in each bootstrap draw."""
     generator = np.random.default_rng(seed)
-    drawn = np.sort(generator.integers(values.repeats, size=(draws, values.repeats)), axis=1)
-    count = values.i1.shape[1]
-    number = np.unique(np.arange(count) if groups is None else groups, return_inverse=True)[1]
-    sizes = np.bincount(number)
+    repeats = read.values.repeats
+    drawn = np.sort(generator.integers(repeats, size=(draws, repeats)), axis=1)
     for members, times in zip(*np.unique(drawn, axis=0, return_counts=True), strict=True):
-        columns = _columns(values, tuple(members.tolist()), labels)
-        sums = np.stack([np.bincount(number, column) for column in columns], axis=1)
+        chosen = tuple(members.tolist())
+        columns = _columns(read.values.averaged(chosen))
+        source = fitted or read
+        through = density_influence(source.values.averaged(chosen), source.labels)
+        parts = np.multiply.outer(through, THROUGH_DENSITIES)
         for first in range(0, times, CHUNK):
             many = min(CHUNK, times - first)
-            weights = generator.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), many)
-            yield from ((weights @ sums) / (weights @ sizes)[:, None]).tolist()
+            if fitted is None:
+                means = read.means(columns + parts, many, generator)
+            else:
+                means = read.means(columns, many, generator)
+                means += fitted.means(parts, many, generator)
+            yield from means.tolist()
 
 
-def _columns(values: Repeated, members: tuple[int, ...], labels: Rows) -> list[FloatArray]:
-    """What is averaged in a draw: each sample's values and its part in those of the others."""
-    information = values.averaged(members)
+def _columns(information: PointwiseInformation) -> FloatArray:
+    """``(N, 7)``: information and raw atoms of each sample."""
     atoms = raw_atoms(information)
-    through = density_influence(information, labels)
     parts = [getattr(information, name) for name in INFORMATION]
-    return [*parts, atoms.r + through, atoms.u1 - through, atoms.u2 - through, atoms.s + through]
+    return np.stack([*parts, atoms.r, atoms.u1, atoms.u2, atoms.s], axis=1)
 
 
 def reliability(log_probabilities: FloatArray, labels: Rows) -> Reliability:

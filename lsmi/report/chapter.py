@@ -71,16 +71,18 @@ def chapter(
         ("calibration", "Calibration of the classifiers", _pictures(drawn, "calibration")),
         ("scales", "Sensitivity to scale", _scales(pair, drawn)),
         ("measures", "Other measures", _measures(pair)),
-        ("choices", "What judged each split", _choices(pair)),
+        ("choices", "What judged each split", _choices(pair, analysis.settings.method)),
     ]  # fmt: skip
     kept = [(f"{anchor}-{part}", title, content) for part, title, content in sections if content]
     links = joined([link(where, title) for where, title, _ in kept], " \N{MIDDLE DOT} ")
     first, second = pair.components
-    opening = (
-        f"The models saw {first} coordinates of {names[0]} and {second} of {names[1]}."
+    seen = (
+        f"{first} coordinates of {names[0]} and {second} of {names[1]}"
         if first != second
-        else f"The models saw {first} coordinates of each."
+        else f"{first} coordinates of each"
     )
+    scale = analysis.settings.scale
+    opening = f"The models saw {seen}. Scale: {scale}, which is {SCALINGS[scale]}."
     parts: list[Content] = [tag("p", links, class_="note"), tag("p", opening)]
     for where, title, content in kept:
         parts += [heading(3, title, where), content]
@@ -96,8 +98,8 @@ def _totals(pair: PairReading, drawn: Mapping[str, Sequence[Picture]]) -> Html:
     for split, reading in pair.splits.items():
         sentences: list[Content] = [*map(_sentence, reading.remarks), *verdicts.chance(reading)]
         sentences += verdicts.adjustments(reading)
-        holds, numbers = verdicts.bound(reading)
-        if not holds:
+        verdict, numbers = verdicts.bound(reading)
+        if verdict == "no":
             sentences.append(tag("span", f"I12 exceeds H(Y): {numbers}.", class_="flag"))
         parts += [tag("p", tag("strong", f"{split}:")), bullets(sentences)]
     return joined(parts)
@@ -212,7 +214,14 @@ def _measures(pair: PairReading) -> Html:
     return joined([tag("p", opening), *parts, bullets(measure_notes(pair.splits))])
 
 
-def _choices(pair: PairReading) -> Html:
+JUDGES = (
+    "What read the folds of each repeat; equal ones are counted. Moment, epoch: how far the "
+    "training had gone. Slope: factor of the classifier's log odds against the class prior; 0 "
+    "reads the prior itself. Nats held out: mean log density of the rows that chose."
+)
+
+
+def _choices(pair: PairReading, method: str) -> Html:
     rows: list[list[Content]] = []
     for variable, found in pair.choices.items():
         words = VARIABLES.get(variable, variable).format(*pair.names)
@@ -222,4 +231,7 @@ def _choices(pair: PairReading) -> Html:
                              for t, n in counted.items())  # fmt: skip
             rows.append([words, split, what])
             words = ""
-    return table(("model", "split", "chosen"), rows, names=3, class_="wrap") if rows else Html("")
+    if not rows:
+        return Html("")
+    note = tag("p", JUDGES, class_="note") if method == "crossfit" else Html("")
+    return joined([note, table(("model", "split", "chosen"), rows, names=3, class_="wrap")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lsmi.report.markup import Content, Html, joined, tag
 from lsmi.report.words import level_words, prior_words
-from lsmi.results import Analysis
+from lsmi.results import APART, Analysis
 
 
 def guide(analysis: Analysis) -> Html:
@@ -36,24 +36,28 @@ def _terms(analysis: Analysis) -> list[tuple[Content, Content]]:
          "sample: the features speak for another label. "
          f"{READ[analysis.settings.method]} Class prior p(y): {prior_words(analysis.settings)}."),
         ("H(Y): the most there is",
-         "What somebody would learn who was told the label. I12 cannot be larger."),
+         "The entropy of the split's labels: what somebody would learn who was told the label. I12 "
+         "is no larger where the class prior is the class shares of the split."),
         ("R: redundant", "What either of the two tells without the other; I1 and I2 both hold it."),
         ("U1, U2: unique", "What only features 1 tell, and what only features 2 tell."),
         ("S: synergy", "What neither tells alone, only both together. By definition "
          "R + U1 = I1, R + U2 = I2, and R + U1 + U2 + S = I12."),
         ("Raw", "The totals as the definition gives them, sample by sample: redundancy goes to "
          "the features that are the less surprising ones, by h = -log p(x) before and after the "
-         "label is known. Nothing keeps them from being negative."),
+         "label is known. Nothing keeps them from being negative: where one of the two says "
+         "little, R and S may be large all the same and its U as far below zero, which the "
+         "adjustment undoes."),
         ("Adjusted", "One number, the shift, is added to R and S and taken from U1 and U2 of every "
          "sample, which leaves I1, I2 and I12 as they are. The published rule takes it from the "
          "first negative totals it meets and may leave others negative. The feasible adjustment is "
          "the least shift after which no total is negative; there need not be one."),
         ("Interval", f"In brackets: the {level} interval of the total, from drawing the samples "
-         "again (whole groups, such as videos, at a time). A total whose interval holds zero may "
-         "well be zero. No interval is shown where a number cannot vary."),
+         "again (whole groups, such as videos, at a time) and the repeats of the fits. A total "
+         "whose interval holds zero may well be zero. No interval is shown where a number cannot "
+         "vary."),
         ("Control", "The same analysis with the labels shuffled, so that there is nothing to find. "
-         "A total whose interval touches the range of the shuffled ones is marked ~ and shaded: it "
-         "is not distinguishable from no information."),
+         f"A total whose interval touches the range of the shuffled ones, or comes within {APART} "
+         "nats of it, is marked ~ and shaded: it is not distinguishable from no information."),
         ("Scale and offset", "R compares how surprising the two features are, and that depends on "
          "their units. Bringing features to another scale adds one number to h1 - h2, the offset. "
          "The part on sensitivity shows the totals at any offset. I1, I2, I12 and U1 - U2 do not "

@@ -140,14 +140,15 @@ def _checks(analysis: Analysis) -> Html:
     rows = []
     for names, pair in analysis.pairs.items():
         for split, reading in pair.splits.items():
-            holds, numbers = verdicts.bound(reading)
-            verdict: Content = "yes" if holds else tag("span", "no", class_="flag")
+            word, numbers = verdicts.bound(reading)
+            verdict: Content = tag("span", word, class_="flag") if word == "no" else word
             residual = f"{reading.decomposition.residual():.1e}"
             rows.append([pair_title(names), split, residual, numbers, verdict])
     text = (
         f"The identities {IDENTITIES} hold for every sample, raw and adjusted, up to rounding; the "
-        "largest residual is in the table. I12 may not exceed H(Y); where it does, the classifiers "
-        "claim more than there is to know, and no total of that split should be trusted."
+        "largest residual is in the table. I12 may not exceed H(Y), the entropy of the split's "
+        "labels; where it does, the class prior is not the class shares of the split, and what is "
+        "above H(Y) is that difference, not information."
     )
     head = (
         "pair",
@@ -167,9 +168,13 @@ def _settings(analysis: Analysis, origin: Mapping[str, Any] | None) -> Html:
     ]
     parts: list[Content] = []
     if origin:
-        parts.append(_named("Checkpoint and data", origin))
+        known = {key: value for key, value in origin.items() if value not in (None, "", [], ())}
+        parts.append(_named("Checkpoint and data", known))
+    settings = settings_record(analysis)
+    if settings["components"] is None:
+        settings["components"] = "chosen for each pair"
     parts += [
-        _named("Settings", settings_record(analysis)),
+        _named("Settings", settings),
         _named("Versions", versions()),
         details("Class prior", table(("class", "prior"), prior), shown=len(prior) <= 12),
         paragraphs(["Nothing on this page is loaded from elsewhere."], class_="note"),

@@ -12,7 +12,6 @@ from lsmi.results import ATOMS, INFORMATION, Quantity, SplitReading
 
 FloatArray = npt.NDArray[np.float64]
 ROUNDING = 1e-9  # nats that sums of float64 may miss each other by
-NORMAL_95 = 1.96  # half a 95 % interval in standard errors
 SUFFIX = {"raw": "", "adjusted": "_adjusted", "feasible": "_feasible"}
 
 
@@ -43,7 +42,7 @@ def shift_of(reading: SplitReading, kind: str) -> float:
 
 def is_unclear(found: Quantity) -> bool:
     """Whether shuffled labels would give such a total as well; False without a control."""
-    return found.above_chance is not None and not found.above_chance
+    return found.distinguishable is not None and not found.distinguishable
 
 
 def unclear(reading: SplitReading) -> tuple[str, ...]:
@@ -53,7 +52,7 @@ def unclear(reading: SplitReading) -> tuple[str, ...]:
 
 def has_control(reading: SplitReading) -> bool:
     """Whether labels were shuffled for comparison."""
-    return any(found.above_chance is not None for found in reading.quantities.values())
+    return any(found.distinguishable is not None for found in reading.quantities.values())
 
 
 def totals_at(reading: SplitReading, offset: float) -> Totals:
@@ -90,7 +89,7 @@ def _largest(values: FloatArray, count: int) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with a 95 % interval, in nats."""
+    """A number with its interval, in nats."""
 
     value: float
     low: float
@@ -100,27 +99,30 @@ class Estimate:
 def balance(reading: SplitReading) -> Estimate:
     """``|U1 - U2|``: how one-sided the pair is; the same before and after any shift.
 
-    ``U1 - U2 = I1 - I2``, a mean over samples. Its standard error is that of independent samples,
-    widened as much as the intervals of I1 and I2 are wider than independent samples would give
-    (groups, several seeds).
+    ``U1 - U2 = I1 - I2``, a mean over samples. Its interval is as many standard errors of
+    independent samples wide as the wider one of I1's and I2's: it has their level, groups and
+    repeats.
     """
     known = reading.decomposition.information
     difference = known.i1 - known.i2
-    half = NORMAL_95 * _error(difference) * _widening(reading)
+    half = _error(difference) * _errors_to_an_end(reading)
     value = float(difference.mean())
     low, high = value - half, value + half
     if low <= 0 <= high:
-        return Estimate(abs(value), 0.0, max(-low, high))
+        return Estimate(abs(value), 0.0 if half else abs(value), max(-low, high))
     return Estimate(abs(value), min(abs(low), abs(high)), max(abs(low), abs(high)))
 
 
-def _widening(reading: SplitReading) -> float:
-    factors = [1.0]
+def _errors_to_an_end(reading: SplitReading) -> float:
+    """Half the wider interval of I1 and I2 in standard errors; 0 where no draws were made."""
+    factors = [0.0]
     for name in INFORMATION[:2]:
-        found = reading.quantities[name]
-        plain = 2 * NORMAL_95 * _error(getattr(reading.decomposition.information, name))
-        if plain > 0:
-            factors.append((found.high - found.low) / plain)
+        found, error = (
+            reading.quantities[name],
+            _error(getattr(reading.decomposition.information, name)),
+        )
+        if error > 0:
+            factors.append((found.high - found.low) / (2 * error))
     return max(factors)
 
 

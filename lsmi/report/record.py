@@ -93,7 +93,7 @@ def split_record(reading: SplitReading) -> dict[str, Any]:
 
 
 def _quantity(found: Quantity) -> dict[str, Any]:
-    return {**asdict(found), "above_chance": found.above_chance}
+    return {**asdict(found), "distinguishable": found.distinguishable}
 
 
 def _reliability(found: Reliability) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _reliability(found: Reliability) -> dict[str, Any]:
 
 def settings_record(analysis: Analysis) -> dict[str, Any]:
     """What the analysis was computed with."""
-    return asdict(analysis.settings)
+    return analysis.settings.in_force()
 
 
 def versions() -> dict[str, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lsmi.decomposition import Totals
+from lsmi.remarks import exceeds_entropy
 from lsmi.report.readings import ROUNDING, has_control, unclear
 from lsmi.report.words import LETTERS, number, signed
 from lsmi.results import ATOMS, INFORMATION, SplitReading
@@ -83,9 +86,13 @@ def chance(reading: SplitReading) -> tuple[str, ...]:
     return ("I1, I2, I12 and all raw totals differ from what shuffled labels give.",)
 
 
-def bound(reading: SplitReading) -> tuple[bool, str]:
-    """Whether ``I12 <= H(Y)`` holds, and the two numbers."""
-    i12 = _information(reading)[2]
-    holds = i12 <= reading.label_entropy + ROUNDING
+def bound(reading: SplitReading) -> tuple[str, str]:
+    """Whether ``I12 <= H(Y)`` holds (``yes``, ``within chance``, ``no``), and the two numbers."""
+    i12 = reading.decomposition.information.i12
+    holds = float(i12.mean()) <= reading.label_entropy + ROUNDING
     sign = "\N{LESS-THAN OR EQUAL TO}" if holds else ">"
-    return holds, f"{number(i12)} {sign} {number(reading.label_entropy)}"
+    numbers = f"{number(float(i12.mean()))} {sign} {number(reading.label_entropy)}"
+    if holds:
+        return "yes", numbers
+    above = exceeds_entropy(i12, reading.label_entropy, len(np.unique(reading.labels)))
+    return ("no" if above else "within chance"), numbers

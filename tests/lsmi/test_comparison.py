@@ -73,6 +73,9 @@ def test_balance_has_the_interval_of_a_mean_and_widens_with_those_of_i1_and_i2()
     wide = Quantity(0.8, 0.8 - 3 * half, 0.8 + 3 * half)
     grouped = replace(one, quantities={**one.quantities, "i1": wide})
     assert balance(grouped).high == pytest.approx(0.8 + 3 * half)
+    none = {name: Quantity(one.value, one.value, one.value) for name, one in one.quantities.items()}
+    undrawn = balance(replace(one, quantities=none))
+    assert (undrawn.low, undrawn.high) == pytest.approx((0.8, 0.8))
     even = reading(replace(known, i2=i1[::-1]), np.arange(4) % 2)
     assert balance(even).value == pytest.approx(0)
     assert balance(even).low == 0

@@ -342,7 +342,9 @@ def test_results_have_the_published_keys_and_hold_the_analysis(loaders, monkeypa
         assert found["labels"].tolist() == seen["splits"][split].labels.tolist()
         assert found["ids"] == [str(row) for row in range(size)]
     assert results["metadata"]["modalities"] == ["text", "audio"]
-    assert results["metadata"]["settings"] == dataclasses.asdict(chosen)
+    assert results["metadata"]["settings"] == {
+        **dataclasses.asdict(chosen), "prior": "data", "scaling": "whiten",
+    }  # fmt: skip
     assert_same(torch.load(path, weights_only=True), results)
     assert [p.name for p in path.parent.iterdir()] == ["lsmi.pt"]
 

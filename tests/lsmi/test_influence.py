@@ -9,13 +9,15 @@ from scipy.stats import multivariate_normal
 from lsmi.decomposition import PointwiseInformation, raw_atoms
 from lsmi.influence import density_influence
 from lsmi.truth import toy
+from lsmi.uncertainty import Drawn, Repeated, intervals
 
 
-def one_modality(x, labels):
-    """Pointwise information and entropy under a Gaussian fitted to each class."""
-    shares = np.bincount(labels) / len(labels)
+def one_modality(x, labels, fit=slice(None)):
+    """Pointwise information and entropy under a Gaussian fitted to each class of some rows."""
+    seen, known = x[fit], labels[fit]
+    shares = np.bincount(known) / len(known)
     logs = np.stack([
-        multivariate_normal(x[labels == c].mean(axis=0), np.cov(x[labels == c].T)).logpdf(x)
+        multivariate_normal(seen[known == c].mean(axis=0), np.cov(seen[known == c].T)).logpdf(x)
         for c in range(len(shares))
     ], axis=1)  # fmt: skip
     marginal = np.logaddexp.reduce(logs + np.log(shares), axis=1)
@@ -37,6 +39,29 @@ def test_standard_deviation_of_fitted_redundancy_is_foretold():
     observed = np.std(values)  # standard error 1 / sqrt(2 sets) = 4.5 %
     assert np.mean(full) == pytest.approx(observed, rel=0.12)
     assert np.mean(plain) < 0.8 * observed
+
+
+def test_intervals_of_samples_that_others_were_fitted_to_foretell_their_totals():
+    """150 samples, read by densities of 600 others: these have a variation of their own."""
+    generator, sets, few = np.random.default_rng(1), 120, 150
+    totals, widths, as_if_fitted = [], [], []
+    for number in range(sets):
+        samples = toy(2, 0.0).sample(600 + few, generator)
+        labels, train = samples.labels, np.arange(600)
+        found = [one_modality(samples.features[x], labels, train) for x in ("x1", "x2")]
+        (i1, h1), (i2, h2) = found
+        values = Repeated(*(part[None] for part in (i1, i2, i1 + i2, h1, h2)))
+        rows = np.arange(600, 600 + few)
+        read, fitted = (Drawn(values.rows(part), labels[part]) for part in (rows, train))
+        atoms = raw_atoms(read.values.averaged((0,))).totals
+        totals.append((atoms.r, atoms.u1, atoms.s))
+        for known, other, many in ((widths, fitted, sets), (as_if_fitted, None, 20)):
+            if number < many:
+                ends = intervals(read, 100, 0.95, 0, other)
+                known.append([ends[name][1] - ends[name][0] for name in ("r", "u1", "s")])
+    observed = 2 * 1.96 * np.std(totals, axis=0)  # standard error 1 / sqrt(2 sets) = 6 %
+    assert np.mean(widths, axis=0) == pytest.approx(observed, rel=0.16)
+    assert np.mean(as_if_fitted, axis=0)[0] > 1.25 * observed[0]
 
 
 def random_information(size, generator):

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from lsmi import AnalysisSettings, NamedFeatures, analyse, decompose
+from lsmi.estimates import Round, density
+from lsmi.plan import make_plan
 from lsmi.results import ADJUSTED, ATOMS, INFORMATION, RAW
 from lsmi.truth import toy
 from mimrl.errors import ConfigError, EstimationError, EstimationWarning, NonFiniteError, ShapeError
@@ -65,7 +67,7 @@ def test_chance_labels_carry_nothing_and_cannot_be_told_from_the_control():
     for reading in readings(splits("chance"), settings).values():
         assert np.abs(tuple(reading.decomposition.totals)).max() < 0.03
         assert reading.decomposition.information.i12.mean() < 0.02
-        assert reading.quantities["i12"].above_chance is False
+        assert reading.quantities["i12"].distinguishable is False
         assert any("shuffled labels" in remark for remark in reading.remarks)
 
 
@@ -77,7 +79,7 @@ def test_real_information_is_told_from_the_control_with_intervals_around_it():
         assert set(RAW) | set(ADJUSTED) <= set(reading.quantities)
         synergy = reading.quantities["s"]
         assert synergy.low < synergy.value < synergy.high
-        assert synergy.above_chance
+        assert synergy.distinguishable
         assert abs(synergy.control) < 0.05
         # the interval of a mean of hundreds of samples, not of one
         assert 0.002 < synergy.high - synergy.low < 0.08
@@ -117,6 +119,17 @@ def test_same_seed_same_numbers():
         assert one[name].quantities == other[name].quantities
 
 
+def test_every_repeat_starts_its_densities_anew():
+    """The model of all of train has the same rows in every repeat; its start makes it another."""
+    generator = np.random.default_rng(0)
+    z, labels = generator.normal(size=(160, 2)), np.arange(160) % 2
+    rows = {"train": np.arange(120), "test": np.arange(120, 160)}
+    rounds = [Round(make_plan(rows, labels, None, 2, seed), labels) for seed in (0, 1)]
+    settings = dataclasses.replace(QUICK, density="knife", entropy_epochs=2)
+    found = density(z, 2, rounds, rows, settings, lambda steps: None).entropies[:, rows["test"]]
+    assert 1e-4 < np.abs(found[0] - found[1]).mean() < 0.3
+
+
 def test_controls_and_pairs_do_not_change_what_is_read():
     """A pair reads the same alone, beside others, and with a control."""
     data = splits("copy", sizes=(200, 60, 60))
@@ -152,6 +165,21 @@ def test_unbalanced_chance_labels_need_the_prior_of_the_data():
     assert found == pytest.approx(0, abs=0.03)
     # log 2 - H(Y) = 0.368 nats that are not there
     assert uniform == pytest.approx(0.368, abs=0.03)
+
+
+def test_information_of_a_prior_that_is_not_the_labels_is_said():
+    """One sample in ten is of class 1: H(Y) is .325, and equal classes promise .693."""
+    generator = np.random.default_rng(0)
+    y = (generator.random(400) < 0.1).astype(np.int64)
+    x1, x2 = y[:, None] + 0.01 * generator.normal(size=(2, 400, 2))
+    quick = {"folds": 2, "repeats": 1, "shuffles": 0, "measures": False, "density": "classes"}
+    found = decompose(x1, x2, y, discriminator_epochs=5, **quick)
+    share = y.mean()
+    entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    assert found.diagnostics.label_entropy == pytest.approx(entropy)
+    assert found.diagnostics.remarks == ()
+    with pytest.warns(EstimationWarning, match="i12 is .* above the label's entropy"):
+        decompose(x1, x2, y, discriminator_epochs=5, prior="uniform", **quick)
 
 
 def test_what_is_given_comes_back_in_order():

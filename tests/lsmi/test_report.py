@@ -227,7 +227,7 @@ def test_json_has_everything_but_the_samples(made, saved):
                 assert found["quantities"][name]["value"] == quantity.value
                 assert found["quantities"][name]["low"] == quantity.low
                 assert found["quantities"][name]["control_high"] == quantity.control_high
-                assert found["quantities"][name]["above_chance"] == quantity.above_chance
+                assert found["quantities"][name]["distinguishable"] == quantity.distinguishable
             assert found["published_shift"] == one.decomposition.shift
             assert found["feasible_shift"] == one.decomposition.feasible_shift
             assert set(found["scales"]) == set(one.scales)
@@ -346,7 +346,8 @@ def test_terms_checks_settings_and_versions_are_on_the_page(page):
                  "Control", "Scale and offset", "Calibration of the classifiers",
                  "Sensitivity to scale", "Other measures", "four bins each",
                  "What judged each split", "2 \N{MULTIPLICATION SIGN} network; linear",
-                 "largest residual", "discriminator_epochs", "scikit-learn",
+                 "largest residual", "discriminator_epochs", "scikit-learn", "chosen for each pair",
+                 "Scale: whiten, which is centring and PCA whitening", "within 0.005 nats of it",
                  "sign: rating >= 0 against rating < 0",
                  "runs/a/best.safetensors"):  # fmt: skip
         assert word in page.text, word
@@ -447,11 +448,15 @@ def test_a_missing_feasible_shift_is_explained(means, words):
 
 
 def test_information_above_the_entropy_is_flagged():
-    columns = [np.full(3, value) for value in (0.1, 0.1, 0.9, 0.0, 0.0)]
-    above = reading(PointwiseInformation(*columns), np.arange(3) % 2)
-    assert verdicts.bound(above) == (False, "0.900 > 0.693")
-    fine = replace(above, label_entropy=0.9)
-    assert verdicts.bound(fine)[0]
+    columns = [np.full(1000, value) for value in (0.1, 0.1, 0.71, 0.0, 0.0)]
+    above = reading(PointwiseInformation(*columns), np.arange(1000) % 2)
+    assert verdicts.bound(above) == ("no", "0.710 > 0.693")
+    # class shares of 1,000 samples differ from the prior's by .01 nats once in a thousand times
+    assert verdicts.bound(replace(above, label_entropy=0.705)) == (
+        "within chance",
+        "0.710 > 0.705",
+    )
+    assert verdicts.bound(replace(above, label_entropy=0.71))[0] == "yes"
 
 
 def test_totals_far_from_the_scale_are_those_of_one_modality(made):
