@@ -142,14 +142,15 @@ class TestEstimate:
 
             def read(self, pair):
                 found = Gaussian().read(pair)
-                reason = {"reason": "because it is so"}
+                reason = {"chosen": "one", "why": "it is so", "values": {"one": 1, "two": 2}}
                 return type(found)(found.mi_estimate, additional_information=reason)
 
         monkeypatch.setitem(estimation_command.ESTIMATORS, "reasoned", Reasoned())
         words = ["--x", "x", "--y", "y", "--estimator", "reasoned", "--shuffles", 0]
         assert estimate(csv, *words) == 0
         shown = capsys.readouterr().out
-        assert "why        because it is so" in shown
+        assert "why        one: it is so" in shown
+        assert "readings   one 1.0000, two 2.0000" in shown
         assert "standard error not known to this method" in shown
         assert "shuffled" not in shown
 
@@ -174,6 +175,12 @@ class TestEstimate:
         assert shown.out.startswith("I(X; Y) = 0.5")
         assert "1 times, y in a random order: mean 0.1250 nats" in shown.out
         assert shown.err == "interrupted\n"
+
+    def test_shuffles_that_take_long_are_told(self, csv, monkeypatch, capsys):
+        monkeypatch.setattr(estimation_command, "LONG", 0.0)
+        words = ["--x", "x", "--y", "y", "--estimator", "gaussian", "--shuffles", 2]
+        assert estimate(csv, *words) == 0
+        assert capsys.readouterr().err.startswith("2 shuffles will take about 0 minutes; Ctrl-C")
 
     def test_the_list_names_every_estimator_and_option(self, capsys):
         assert estimate("--list") == 0

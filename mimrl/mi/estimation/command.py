@@ -28,6 +28,8 @@ from mimrl.mi.estimators.table import (
 from mimrl.mi.options import AnyEstimator, assignments, with_options, with_seed
 
 DEFAULT, CONDITIONAL_DEFAULT = "auto", "ksg"
+LONG = 90.0
+"""Seconds of shuffling that are told beforehand."""
 TABLES: Mapping[str, Mapping[str, AnyEstimator]] = {
     "I(X; Y)": ESTIMATORS,
     "I(X; Y | Z), with --z": CONDITIONAL_ESTIMATORS,
@@ -93,6 +95,12 @@ def _shuffle(values: list[float], report: Report, arguments: argparse.Namespace)
     arrays = list(report.variables.arrays.values())
     found = shuffled_estimates(report.estimator, arrays, arguments.shuffles, arguments.seed)
     shown = sys.stderr.isatty()
+    expected = arguments.shuffles * (report.result.time_in_seconds or 0.0)
+    if expected > LONG:
+        sys.stderr.write(
+            f"{arguments.shuffles} shuffles will take about {expected / 60:.0f} minutes; Ctrl-C "
+            "keeps those that are done, --shuffles 0 leaves them out\n"
+        )
     for value in tqdm(
         found, "shuffled", arguments.shuffles, unit="", leave=False, disable=not shown
     ):

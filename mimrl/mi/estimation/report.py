@@ -15,8 +15,8 @@ from mimrl.mi.estimators.interface import EstimateResult
 from mimrl.mi.options import AnyEstimator, option_rows, settings_of, summary_line
 
 COLUMNS_SHOWN = 8
-REASON = "reason"
-"""Entry of ``additional_information`` in which an estimator says why it read as it did."""
+CHOSEN, WHY, READINGS = "chosen", "why", "values"
+"""Entries of ``additional_information`` in which an estimator that chooses among others says so."""
 UNLIKELY = 0.05
 
 
@@ -51,8 +51,7 @@ class Report:
             "estimator": f"{self.name}: {summary_line(self.estimator)}",
             "options": _options(settings_of(self.estimator)),
         }
-        if REASON in self.result.additional_information:
-            rows["why"] = str(self.result.additional_information[REASON])
+        rows |= _choice(self.result.additional_information)
         doubts = [f"{type(doubt).__name__}: {doubt}" for doubt in self.result.warnings]
         rows["warnings"] = f"\n{' ' * 11}".join(doubts) or "none"
         lines = [f"{name:9}  {text}" for name, text in rows.items()]
@@ -140,6 +139,17 @@ def _given(estimator: AnyEstimator) -> str:
     own, plain = settings_of(estimator), settings_of(type(estimator)())
     changed = {name: value for name, value in own.items() if plain.get(name) != value}
     return ", ".join(f"{name}={_written(value)}" for name, value in changed.items())
+
+
+def _choice(information: Mapping[str, Any]) -> dict[str, str]:
+    """What an estimator that chooses among others chose, and why; nothing from the others."""
+    if WHY not in information:
+        return {}
+    rows = {"why": f"{information[CHOSEN]}: {information[WHY]}"}
+    readings = information.get(READINGS, {})
+    if readings:
+        rows["readings"] = ", ".join(f"{name} {value:z.4f}" for name, value in readings.items())
+    return rows
 
 
 def _option_line(row: Mapping[str, Any]) -> str:
