@@ -5,7 +5,7 @@ the optimum G and E undo each other, but the adversarial game alone hardly asks 
 reconstruction G(E(x)) can fail is bounded by terms of which one falls as I(X; E(X)) rises, and so
 that is maximised too (Belghazi et al. 2018, section 5.2). E(x) is a draw from a Gaussian.
 
-    python examples/bigan_25_gaussians.py [--beta 1] [--latent 2] [--seeds 0 1 2] [--steps 3000]
+    python examples/bigan_25_gaussians.py [--beta 1] [--latent 2] [--seeds 0 1 2] [--steps 2500]
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ def draw(result: Result) -> Figure:
 
 def main(given: Sequence[str] | None = None) -> Result:
     """The example from its command line."""
-    parser = options(__doc__, "bigan_25_gaussians", seeds=range(3), steps=3000)
+    parser = options(__doc__, "bigan_25_gaussians", seeds=range(3), steps=2500)
     parser.add_argument(
         "--latent", type=positive, default=2, help="width of z (default: %(default)s)"
     )

@@ -129,6 +129,15 @@ def panels(columns: int, *, rows: int = 1, size: float = 3.4) -> tuple[Figure, l
     return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
+def cloud(panel: Axes, points: Tensor, title: str, colour: str, limit: float) -> None:
+    """The first 2,500 points ``(n, 2)`` in a square of half width ``limit``."""
+    shown = points[:2500]
+    panel.scatter(shown[:, 0], shown[:, 1], s=2, color=colour, alpha=0.35, linewidths=0)
+    panel.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+    panel.set(xlabel="x1", ylabel="x2")
+    panel.set_title(title, fontsize=9)
+
+
 def finish(summary: Mapping[str, object], figure: Figure, arguments: argparse.Namespace) -> None:
     """Writes the picture and prints the result as one line of JSON."""
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

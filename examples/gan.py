@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from common import BLACK, BLUE, ORANGE, clipped_gradient, descend, over_seeds, panels, seeded
+from common import BLACK, BLUE, ORANGE, clipped_gradient, cloud, descend, over_seeds, panels, seeded
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, softplus
@@ -199,10 +199,7 @@ def draw(result: Result, data: Tensor, title: str, limit: float) -> Figure:
         (f"GAN + MINE: {_described(informed, result.parts)}", informed.samples, BLUE),
     )
     for panel, (name, samples, colour) in zip(found, shown, strict=True):
-        panel.scatter(*samples[:2500].T, s=2, color=colour, alpha=0.35, linewidths=0)
-        panel.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="x1")
-        panel.set_title(name, fontsize=9)
-    found[0].set_ylabel("x2")
+        cloud(panel, samples, name, colour, limit)
     figure.suptitle(f"{title}; seed {informed.seed}, beta {informed.beta:g}")
     return figure
 

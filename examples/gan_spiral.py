@@ -4,7 +4,7 @@ The generator reads noise and a code c, one number in [-1, 1]; with the term it 
 I(G([z, c]); c) as well, whose gradient is clipped to the length of the adversarial one (Belghazi et
 al. 2018, section 5.1). Both generators get the code.
 
-    python examples/gan_spiral.py [--beta 1] [--seeds 0 1 2] [--steps 1500]
+    python examples/gan_spiral.py [--beta 1] [--seeds 0 1 2] [--steps 1200]
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def quality(samples: Tensor) -> Quality:
 
 def main(given: Sequence[str] | None = None) -> Result:
     """The example from its command line."""
-    parser = options(__doc__, "gan_spiral", seeds=range(3), steps=1500)
+    parser = options(__doc__, "gan_spiral", seeds=range(3), steps=1200)
     add_options(parser)
     arguments = parsed(parser, given)
     result = measure(arguments, sample, uniform_code(1), quality, PIECES)

@@ -6,7 +6,7 @@ costs nothing, and with the variational bottleneck (Alemi et al. 2017), whose up
 is a Kullback-Leibler divergence in closed form. The weight beta is chosen on validation images, the
 test images are read once.
 
-    python examples/information_bottleneck.py [--mnist FOLDER] [--betas .003 .03 .3]
+    python examples/information_bottleneck.py [--mnist FOLDER] [--betas .01 .1 1]
 """
 
 from __future__ import annotations
@@ -227,13 +227,17 @@ def draw(result: Result) -> Figure:
     figure, (left, middle, right) = panels(3)
     for name, method in METHODS.items():
         own = [run for run in result.runs if run.method == name]
-        for panel, read_out in ((left, "information"), (middle, "test_error")):
-            _curve(panel, own, read_out, name, method)
+        known = {run: run.information for run in own if run.information is not None}
+        if known:  # without noise each image has its own code
+            _curve(left, known, name, method)
+        _curve(middle, {run: 100 * run.test_error for run in own}, name, method)
     left.axhline(math.log(10), color=GREY, linestyle=":", label="log 10: the digit")
     left.set(title="What the code keeps", xlabel="beta", ylabel="I(X; Z), nats", xscale="log")
-    middle.set(title="What it costs", xlabel="beta", ylabel="test error, share", xscale="log")
+    middle.set(title="What it costs", xlabel="beta", ylabel="test error, %", xscale="log")
     middle.set_yscale("log")
-    right.set(title="beta chosen on validation", ylabel="test error, share")
+    middle.set_yticks([3, 5, 10, 20, 50, 90], ["3", "5", "10", "20", "50", "90"])
+    middle.minorticks_off()
+    right.set(title="beta chosen on validation", ylabel="test error, %")
     for panel in (left, middle):
         panel.legend(frameon=False, fontsize=8)
     _dots(right, result.chosen)
@@ -242,11 +246,9 @@ def draw(result: Result) -> Figure:
     return figure
 
 
-def _curve(panel: Axes, runs: Sequence[Run], read_out: str, name: str, method: Method) -> None:
-    betas = sorted({run.beta for run in runs})
-    values = [[getattr(run, read_out) for run in runs if run.beta == beta] for beta in betas]
-    if values[0][0] is None:  # without noise each image has its own code
-        return
+def _curve(panel: Axes, found: Mapping[Run, float], name: str, method: Method) -> None:
+    betas = sorted({run.beta for run in found})
+    values = [[found[run] for run in found if run.beta == beta] for beta in betas]
     mean, deviation = np.mean(values, axis=1), np.std(values, axis=1)
     if method.cost == "none":
         panel.axhline(mean[0], color=method.colour, linestyle="--", label=name)
@@ -256,7 +258,7 @@ def _curve(panel: Axes, runs: Sequence[Run], read_out: str, name: str, method: M
 
 def _dots(panel: Axes, chosen: Sequence[Run]) -> None:
     for place, (name, method) in enumerate(METHODS.items()):
-        values = np.array(errors(chosen, name))
+        values = 100 * np.array(errors(chosen, name))
         panel.scatter(np.full(len(values), place), values, color=method.colour, alpha=0.5)
         panel.hlines(values.mean(), place - 0.3, place + 0.3, color=method.colour)
     panel.set_xticks(range(len(METHODS)), list(METHODS), fontsize=8)
@@ -267,7 +269,7 @@ def main(given: Sequence[str] | None = None) -> Result:
     parser = options(__doc__, "information_bottleneck", seeds=range(5), steps=1000)
     parser.add_argument("--mnist", type=Path, metavar="FOLDER", help="with MNIST's four idx files")
     parser.add_argument(
-        "--betas", type=float, nargs="+", default=[3e-3, 3e-2, 3e-1], help="default: %(default)s"
+        "--betas", type=float, nargs="+", default=[1e-2, 1e-1, 1.0], help="default: %(default)s"
     )
     arguments = parsed(parser, given, betas=[0.1])
     try:

@@ -31,7 +31,7 @@ FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "x³": lambda x: x**3,
     "sin(x)": np.sin,
 }
-SIGMA = tuple(round(0.1 * step, 1) for step in range(10))
+SIGMA = tuple(step / 10 for step in range(10))
 UNCORRELATED = 4.493409457909064  # tan(w) = w
 
 
@@ -176,7 +176,7 @@ def _midpoints(half_width: float, count: int = 1000) -> np.ndarray:
 
 def main(given: Sequence[str] | None = None) -> Result:
     """The example from its command line."""
-    parser = options(__doc__, "nonlinear_dependence", seeds=[0], steps=500)
+    parser = options(__doc__, "nonlinear_dependence", seeds=[0], steps=1500)
     parser.add_argument(
         "--half-width", type=float, default=UNCORRELATED, help="w, default: %(default).4f"
     )
