@@ -27,6 +27,9 @@ from mimrl.mi.estimators.samples import Pair, doubts_of
 
 Name = Literal["gaussian", "neighbours", "critic"]
 
+ORDER: tuple[Name, ...] = ("gaussian", "neighbours", "critic")
+"""From simple to general."""
+
 MARGIN = 2.0
 """Standard errors of a paired difference that count as a contradiction."""
 
@@ -108,20 +111,21 @@ def chosen(readings: Mapping[Name, EstimateResult]) -> Choice:
     Args:
         readings: of the same rows, with pointwise values; the critic's at least.
     """
-    critic = readings["critic"]
-    gaussian = readings.get("gaussian")
-    if gaussian and _holds(gaussian, readings) and not _unconfirmed(gaussian, critic):
+    gaussian, neighbours, critic = (readings.get(name) for name in ORDER)
+    if critic is None:
+        raise EstimationError("a choice needs the critic's reading; got none")
+    if gaussian and _holds(gaussian, neighbours, critic) and not _unconfirmed(gaussian, critic):
         return Choice(
             "gaussian",
             "no other estimator reads more than the Gaussian formula on normal scores, which is "
             "unbiased for a Gaussian copula",
         )
-    if "neighbours" not in readings:
+    if neighbours is None:
         why = "there is dependence that no Gaussian copula has, or held-out rows confirm less of it"
         if gaussian is None:
             why = "the columns repeat values, or have no covariance of full rank"
-        return Choice("critic", f"{why}, and rows are few for neighbours in this dimension")
-    if _holds(readings["neighbours"], readings):
+        return Choice("critic", f"{why}, and neighbours do not suit these columns or so few rows")
+    if _holds(neighbours, critic):
         return Choice(
             "neighbours",
             "there is dependence that no Gaussian copula has, rows are enough for neighbours in "
@@ -130,9 +134,9 @@ def chosen(readings: Mapping[Name, EstimateResult]) -> Choice:
     return Choice("critic", "read on held-out rows it finds more than the simpler estimators")
 
 
-def _holds(taken: EstimateResult, readings: Mapping[Name, EstimateResult]) -> bool:
+def _holds(taken: EstimateResult, *others: EstimateResult | None) -> bool:
     """Whether no other reading is larger by more than the margin."""
-    differences = [_difference(other, taken) for other in readings.values() if other is not taken]
+    differences = [_difference(other, taken) for other in others if other is not None]
     return all(mean <= MARGIN * error for mean, error in differences)
 
 

@@ -96,4 +96,6 @@ def test_biases_are_spread_by_the_number_of_inputs():
     torch.nn.init.zeros_(layer.bias)
     spread_biases(torch.nn.Sequential(layer))
     assert layer.bias.abs().max() <= 0.5
-    assert layer.bias.detach().std().item() == pytest.approx(0.5 / np.sqrt(3), rel=0.05)  # uniform on +-1/2
+    assert layer.bias.detach().std().item() == pytest.approx(
+        0.5 / np.sqrt(3), rel=0.05
+    )  # uniform on +-1/2
