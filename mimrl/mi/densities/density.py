@@ -16,12 +16,11 @@ class Density(nn.Module):
 
     Args:
         dimensions: of v.
-        context: width of u; 0 for a density without one.
     """
 
-    def __init__(self, dimensions: int, context: int = 0) -> None:
+    def __init__(self, dimensions: int) -> None:
         super().__init__()
-        self.dimensions, self.context = dimensions, context
+        self.dimensions = dimensions
 
     def forward(self, v: Tensor, u: Tensor | None = None) -> Tensor:
         """Log density.
@@ -32,6 +31,14 @@ class Density(nn.Module):
 
         Returns:
             ``(N,)`` in nats.
+        """
+        raise NotImplementedError
+
+    def conditioned(self, context: int) -> Density:
+        """A copy that takes a context as well, and does not heed it until it has been trained.
+
+        Args:
+            context: width of u.
         """
         raise NotImplementedError
 

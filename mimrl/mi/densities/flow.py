@@ -6,6 +6,7 @@ coordinates of an autoregressive flow are computed at once (Papamakarios et al.,
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -26,7 +27,6 @@ class AutoregressiveLayer(nn.Module):
 
     Args:
         dimensions: of v.
-        context: width of the context's features; 0 for none.
         hidden: units of the one hidden layer.
         bins: of a spline.
     """
@@ -34,12 +34,12 @@ class AutoregressiveLayer(nn.Module):
     hears: Tensor
     tells: Tensor
 
-    def __init__(self, dimensions: int, context: int, *, hidden: int, bins: int) -> None:
+    def __init__(self, dimensions: int, *, hidden: int, bins: int) -> None:
         super().__init__()
         self.outputs = numbers_a_spline(bins) + 2
         self.first = nn.Parameter(torch.randn(dimensions, hidden) / math.sqrt(dimensions))
         self.bias = nn.Parameter(torch.rand(hidden) * 2 - 1)
-        self.bend = nn.Linear(context, hidden, bias=False) if context else None
+        self.bend: nn.Linear | None = None
         self.last = nn.Parameter(torch.zeros(hidden, dimensions, self.outputs))
         self.own = nn.Parameter(torch.zeros(dimensions, self.outputs))
         # unit k hears coordinates 0 .. d_k and speaks to those behind d_k; d_k = -1: context only
@@ -66,33 +66,32 @@ class SplineFlow(Density):
 
     Args:
         dimensions: of v.
-        context: width of u.
         transforms: layers; every second one runs through the coordinates backwards.
-        hidden: units of a layer, and of the network of u.
+        hidden: units of a layer, and of the network of a context.
         bins: of a spline.
     """
 
     def __init__(
-        self,
-        dimensions: int,
-        context: int = 0,
-        *,
-        transforms: int = 2,
-        hidden: int = 64,
-        bins: int = 8,
+        self, dimensions: int, *, transforms: int = 2, hidden: int = 64, bins: int = 8
     ) -> None:
-        super().__init__(dimensions, context)
-        self.features = (
-            nn.Sequential(
-                nn.Linear(context, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
-            )
-            if context
-            else None
-        )
+        super().__init__(dimensions)
+        self.hidden = hidden
+        self.features: nn.Module | None = None
         self.layers = nn.ModuleList(
-            AutoregressiveLayer(dimensions, hidden if context else 0, hidden=hidden, bins=bins)
-            for _ in range(transforms)
+            AutoregressiveLayer(dimensions, hidden=hidden, bins=bins) for _ in range(transforms)
         )
+
+    def conditioned(self, context: int) -> SplineFlow:
+        """See :class:`~mimrl.mi.densities.density.Density`."""
+        flow = copy.deepcopy(self)
+        like, hidden = next(self.parameters()), self.hidden
+        flow.features = nn.Sequential(
+            nn.Linear(context, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
+        ).to(like)
+        for layer in flow.layers:
+            layer.bend = nn.Linear(hidden, hidden, bias=False).to(like)
+            nn.init.zeros_(layer.bend.weight)
+        return flow
 
     def forward(self, v: Tensor, u: Tensor | None = None) -> Tensor:
         """See :class:`~mimrl.mi.densities.density.Density`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -38,23 +40,29 @@ class KernelMixture(Density):
 
     Args:
         means: ``(K, D)`` at the start; scales are 1 and weights equal there.
-        context: width of u.
-        hidden: width of the network of u.
+        hidden: width of the network of a context.
 
     Note:
         The published code bounds log scales by a tanh, which a scale outside [1/e, e] cannot pass,
         and starts from noise; here they are free, and the start is what the caller read from data.
     """
 
-    def __init__(self, means: Tensor, context: int = 0, *, hidden: int = 64) -> None:
+    def __init__(self, means: Tensor, *, hidden: int = 64) -> None:
         count, dimensions = means.shape
-        super().__init__(dimensions, context)
+        super().__init__(dimensions)
+        self.hidden = hidden
         self.means = nn.Parameter(means.clone())
         self.log_scales = nn.Parameter(torch.zeros(count, dimensions))
         self.lower = nn.Parameter(torch.zeros(count, dimensions, dimensions))
         self.log_weights = nn.Parameter(torch.zeros(count))
-        outputs = count * (2 * dimensions + 1)
-        self.network = context_network(context, outputs, hidden) if context else None
+        self.network: nn.Module | None = None
+
+    def conditioned(self, context: int) -> KernelMixture:
+        """See :class:`~mimrl.mi.densities.density.Density`."""
+        outputs = len(self.means) * (2 * self.dimensions + 1)
+        mixture = copy.deepcopy(self)
+        mixture.network = context_network(context, outputs, self.hidden).to(self.means)
+        return mixture
 
     def forward(self, v: Tensor, u: Tensor | None = None) -> Tensor:
         """See :class:`~mimrl.mi.densities.density.Density`."""

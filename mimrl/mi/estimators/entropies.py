@@ -90,11 +90,14 @@ class EntropyRatio(LogRatio):
 class EntropyDifference(TrainedEstimator):
     """h(Y) - h(Y | X), both densities started at the Gaussian of the fitting rows.
 
-    Y is the variable of fewer dimensions. Both variables are brought to canonical coordinates;
-    the marginal density starts from the standard normal, the conditional one from the linear
-    prediction, whose correlations are held-out ones. Validation rows inside the fitting rows choose
-    the step of each density, the start among them. A difference of two entropies is no bound: the
-    errors of the densities have opposite signs.
+    Y is the variable of fewer dimensions. Both variables are brought to canonical coordinates. Two
+    densities are trained from about the standard normal: that of y, and that of the residual of the
+    linear prediction, whose correlations are held-out ones. Then the second one gets x as its
+    context. Validation rows inside the fitting rows choose the step of each training, the start
+    among them. So where y does not depend on x both densities are the same, with the same errors;
+    a conditional one trained from nothing would be the worse of the two and read less than 0.
+
+    A difference of two entropies is no bound: the errors of the densities have opposite signs.
     """
 
     smallest: ClassVar[int] = 60
@@ -112,21 +115,11 @@ class EntropyDifference(TrainedEstimator):
     validation: float = Field(0.15, gt=0, lt=1, description="share of fitting rows that validate")
 
     @abstractmethod
-    def marginal(self, v: Tensor, seed: int) -> Density:
+    def density(self, v: Tensor, seed: int) -> Density:
         """An untrained density of v.
 
         Args:
             v: ``(N, ry)`` white fitting rows, for a start.
-            seed: of what is random in the start.
-        """
-
-    @abstractmethod
-    def conditional(self, residual: Tensor, context: int, seed: int) -> Density:
-        """An untrained density of the residual given u.
-
-        Args:
-            residual: ``(N, ry)`` of the fitting rows, for a start.
-            context: width of u.
             seed: of what is random in the start.
         """
 
@@ -139,12 +132,14 @@ class EntropyDifference(TrainedEstimator):
         seen = _context_and_target(features, pair)
         u, v = (torch.from_numpy(part).float().to(self.device) for part in (seen.x, seen.y))
         left = residual(u, v)
+        training = _Training(self._fit_settings(), len(u), seed, u.device)
+        with torch.random.fork_rng():
+            marginal, conditional = self._started(v, seed), self._started(left, seed)
+        training(marginal, v, None)
+        training(conditional, left, None)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            marginal = self.marginal(v, seed).to(self.device)
-            conditional = self.conditional(left, u.shape[1], seed).to(self.device)
-        training = _Training(self._fit_settings(), len(u), seed, u.device)
-        training(marginal, v, None)
+            conditional = conditional.conditioned(u.shape[1])
         with torch.no_grad():
             entropy = -float(marginal(v).mean())
         recorder = Recorder(fold, training.held_out(left, u, residual.log_volume + entropy))
@@ -152,6 +147,10 @@ class EntropyDifference(TrainedEstimator):
         ratio = EntropyRatio(marginal, conditional, features, residual, turned)
         doubts = training_doubts(recorder.curve, chosen, self.steps)
         return Learned(ratio, recorder.curve, doubts, {"step": chosen})
+
+    def _started(self, v: Tensor, seed: int) -> Density:
+        torch.manual_seed(seed)
+        return self.density(v, seed).to(self.device)
 
     def _fit_settings(self) -> FitSettings:
         return FitSettings(
@@ -175,9 +174,9 @@ class _Training:
     """Likelihood training with one division of the rows for both densities."""
 
     def __init__(self, settings: FitSettings, size: int, seed: int, device: torch.device) -> None:
-        self.settings, self.device = settings, device
-        self.generator = torch.Generator().manual_seed(seed)
-        self.fitting, self.held = split_rows(size, settings, self.generator, device)
+        self.settings, self.device, self.seed = settings, device, seed
+        generator = torch.Generator().manual_seed(seed)
+        self.fitting, self.held = split_rows(size, settings, generator, device)
 
     def __call__(
         self,
@@ -196,10 +195,11 @@ class _Training:
             recorder: of the curve.
             level: what is added to a log density for the curve.
         """
+        generator = torch.Generator().manual_seed(self.seed)  # the same batches in each training
 
         def loss(density: Density) -> Tensor:
             size = len(self.fitting)
-            rows = self.fitting[draw_batch(size, self.settings, self.generator, self.device)]
+            rows = self.fitting[draw_batch(size, self.settings, generator, self.device)]
             found: Tensor = -density(v[rows], None if u is None else u[rows]).mean()
             if recorder is not None:
                 recorder.train(level - found)

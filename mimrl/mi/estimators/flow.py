@@ -24,15 +24,8 @@ class Flow(EntropyDifference):
     transforms: int = Field(2, ge=1, description="autoregressive layers of each flow")
     bins: int = Field(8, ge=2, le=64, description="bins of a spline")
 
-    def marginal(self, v: Tensor, seed: int) -> Density:
+    def density(self, v: Tensor, seed: int) -> Density:
         """A flow that starts at the standard normal."""
-        return self._flow(v.shape[1], 0)
-
-    def conditional(self, residual: Tensor, context: int, seed: int) -> Density:
-        """A flow with a context that starts at the standard normal."""
-        return self._flow(residual.shape[1], context)
-
-    def _flow(self, dimensions: int, context: int) -> SplineFlow:
         return SplineFlow(
-            dimensions, context, transforms=self.transforms, hidden=self.hidden, bins=self.bins
+            v.shape[1], transforms=self.transforms, hidden=self.hidden, bins=self.bins
         )

@@ -35,13 +35,9 @@ class Knife(EntropyDifference):
 
     kernels: int = Field(8, ge=1, description="kernels of each mixture")
 
-    def marginal(self, v: Tensor, seed: int) -> Density:
+    def density(self, v: Tensor, seed: int) -> Density:
         """Kernels around the centres of v."""
         return KernelMixture(self._centres(v, seed), hidden=self.hidden)
-
-    def conditional(self, residual: Tensor, context: int, seed: int) -> Density:
-        """Kernels around the centres of the residual, and a network of the context."""
-        return KernelMixture(self._centres(residual, seed), context, hidden=self.hidden)
 
     def _centres(self, v: Tensor, seed: int) -> Tensor:
         rows = v[:LARGEST_START].double().cpu().numpy()

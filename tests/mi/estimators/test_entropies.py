@@ -27,11 +27,12 @@ ESTIMATORS = {"knife": Knife, "flow": Flow}
 
 def random_density(name: str, dimensions: int, context: int):
     """With weights large enough to be far from the Gaussian of the start."""
-    density = (
-        KernelMixture(torch.randn(3, dimensions), context, hidden=8)
+    plain = (
+        KernelMixture(torch.randn(3, dimensions), hidden=8)
         if name == "knife"
-        else SplineFlow(dimensions, context, hidden=8, bins=4)
-    ).double()
+        else SplineFlow(dimensions, hidden=8, bins=4)
+    )
+    density = (plain.conditioned(context) if context else plain).double()
     with torch.no_grad():
         for parameter in density.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
@@ -108,9 +109,21 @@ def test_first_coordinate_of_a_layer_hears_the_context():
 
 
 def test_flow_starts_at_the_standard_normal():
-    flow, v, u = SplineFlow(2, 3), torch.randn(6, 2), torch.randn(6, 3)
+    flow, v = SplineFlow(2), torch.randn(6, 2)
     expected = multivariate_normal(np.zeros(2)).logpdf(v)
-    np.testing.assert_allclose(flow(v, u).detach(), expected, atol=1e-5)
+    np.testing.assert_allclose(flow(v).detach(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_context_is_not_heeded_before_training(name):
+    density, v, u = random_density(name, 2, 0), torch.randn(6, 2).double(), torch.randn(6, 3)
+    conditional, before = density.conditioned(3), density(v)
+    torch.testing.assert_close(conditional(v, u.double()), before)
+    conditional(v, u.double()).sum().backward()
+    added = {n: p for n, p in conditional.named_parameters() if n not in density.state_dict()}
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in added.values())
+    torch.testing.assert_close(density(v), before)
+    assert all(p.grad is None for p in density.parameters())
 
 
 def gaussian_pair(rows: int, seed: int = 0) -> Pair:
