@@ -2,8 +2,11 @@
 
 import importlib
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,12 +15,14 @@ import pytest
 import mimrl.mi.benchmark.command as benchmark_command
 import mimrl.mi.estimation.command as estimation_command
 from mimrl.mi.__main__ import COMMANDS, main
+from mimrl.mi.benchmark.selection import chosen_estimators, chosen_tasks
 from mimrl.mi.estimators.gaussian import Gaussian
 from mimrl.mi.estimators.interface import Estimator
 from mimrl.mi.estimators.ksg import Ksg
 from mimrl.mi.estimators.table import CONDITIONAL_ESTIMATORS, ESTIMATORS
 from mimrl.mi.tasks import conditional_task_named, task_named
 
+ROOT = Path(__file__).parents[2]
 RHO, ROWS = 0.8, 3000
 TRUTH = -0.5 * np.log(1 - RHO**2)  # 0.5108
 ERROR = RHO / np.sqrt(ROWS)  # of the log density ratio's mean: its variance is rho^2
@@ -76,6 +81,34 @@ class TestDispatch:
         assert ended.stdout == ""
         assert ended.stderr.startswith("error: column sex holds text: 'f' in row 0")
         assert len(ended.stderr.splitlines()) == 1
+
+
+def test_commands_of_the_page_are_valid():
+    """Arguments as the page has them; names of estimators, tasks and options too."""
+    text = (ROOT / "docs" / "estimators.md").read_text().replace("\\\n", " ")
+    found = [
+        shlex.split(line) for line in re.findall(r"python -m mimrl\.mi ([^-`\n][^`\n]*)", text)
+    ]
+    assert len(found) > 10
+    for name, *words in found:
+        if name == "benchmark":
+            asked = benchmark_command._parser().parse_args(words)
+            tasks = chosen_tasks(asked.tasks)
+            chosen_estimators(asked.estimators, tasks, benchmark_command._options(asked.set))
+        elif name == "estimate":
+            asked = estimation_command._parser().parse_args(words)
+            if asked.estimator or asked.set:
+                estimation_command._estimator(asked)
+        else:
+            assert name in COMMANDS
+
+
+def test_python_of_the_page_runs():
+    text = (ROOT / "docs" / "estimators.md").read_text()
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "estimators.md", "exec"), names)
+    assert len(names["frame"]) == 2
 
 
 class TestEstimate:

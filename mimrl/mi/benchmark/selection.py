@@ -23,6 +23,14 @@ from mimrl.mi.tasks import BMI_TASKS, CONDITIONAL_TASKS, TASKS, ConditionalTask
 
 SAMPLES = 5000
 
+INDEPENDENCE = (
+    *("1v1-normal-0.75", "1v1-additive-0.75", "half_cube-1v1-normal-0.75"),
+    *("student-identity-1-1-1", "asinh-student-identity-2-2-1", "multinormal-sparse-3-3-2-2.0"),
+    *("student-identity-5-5-2", "spiral-multinormal-sparse-5-5-2-2.0"),
+    *("multinormal-dense-25-25-0.5", "half_cube-multinormal-sparse-25-25-2-2.0"),
+)
+"""Ten tasks of 1 to 25 dimensions a side, with bounded, heavy and bent margins, to be shuffled."""
+
 GROUPS: Mapping[str, Mapping[str, AnyTask]] = {
     "bmi": BMI_TASKS,
     "gaussian-staircase": {
@@ -31,6 +39,7 @@ GROUPS: Mapping[str, Mapping[str, AnyTask]] = {
     "cubic-staircase": {
         name: task for name, task in TASKS.items() if name.startswith("cubic-staircase")
     },
+    "independence": {name: TASKS[name] for name in INDEPENDENCE},
     "conditional": CONDITIONAL_TASKS,
 }
 """Names that stand for several tasks."""

@@ -20,6 +20,7 @@ from mimrl.errors import (
     MissingFileError,
 )
 from mimrl.mi.benchmark import run_benchmark
+from mimrl.mi.benchmark.selection import chosen_tasks
 from mimrl.mi.estimators.conditional import ConditionalKsg, MutualDifference
 from mimrl.mi.estimators.gaussian import Gaussian
 from mimrl.mi.estimators.interface import EstimateResult, Estimator
@@ -355,6 +356,14 @@ class TestProcesses:
 def test_what_cannot_be_measured(asked, text):
     with pytest.raises(ConfigError, match=text):
         run_benchmark(**{"estimators": ["ksg1"], "tasks": [TASK], "samples": 50} | asked)
+
+
+def test_groups_of_tasks():
+    ten = chosen_tasks(["independence"])
+    assert len({task.name for task in ten} & set(BMI_TASKS)) == 10
+    assert {task.dim_x for task in ten} == {1, 2, 3, 5, 25}
+    steps = chosen_tasks(["gaussian-staircase", "cubic-staircase"])
+    assert [task.mutual_information for task in steps] == pytest.approx([2, 4, 6, 8, 10] * 2)
 
 
 def test_two_tasks_of_one_name():
