@@ -21,6 +21,7 @@ from common import (
     BLUE,
     ORANGE,
     clipped_gradient,
+    cloud,
     descend,
     finish,
     options,
@@ -203,10 +204,7 @@ def draw(result: Result) -> Figure:
             (f"{name}, G(E(x)): {100 * run.same:.0f} % same mode", run.reconstructed, colour),
         )
         for panel, (title, points, ink) in zip(found[3 * row :], shown, strict=False):
-            panel.scatter(*points[:2500].T, s=2, color=ink, alpha=0.35, linewidths=0)
-            limits = (-gaussians25.LIMIT, gaussians25.LIMIT)
-            panel.set(xlim=limits, ylim=limits, aspect="equal", xlabel="x1", ylabel="x2")
-            panel.set_title(title, fontsize=9)
+            cloud(panel, points, title, ink, gaussians25.LIMIT)
     figure.suptitle(
         f"Bidirectional GAN on 25 Gaussians; seed {both[1].seed}, beta {both[1].beta:g}"
     )

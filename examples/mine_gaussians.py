@@ -45,7 +45,7 @@ from mimrl.mi.estimators.mine import Mine
 from mimrl.mi.estimators.variational import Variational
 from mimrl.mi.mine import MINE
 
-RHO = (-0.99, -0.9, -0.5, 0.0, 0.5, 0.9, 0.99)
+RHO = (-0.99, -0.9, -0.7, -0.4, 0.0, 0.4, 0.7, 0.9, 0.99)
 LOOKS = {
     "KSG": (ORANGE, "s"),
     "MINE, its training rows": (PINK, "v"),
@@ -82,16 +82,26 @@ class Result:
     samples: int
 
     def summary(self) -> dict[str, object]:
-        """Mean absolute error of each estimator for each dimension, in nats."""
-        return {
-            f"{name}, {dim} columns": round(float(np.mean(np.abs(self.errors(name, dim)))), 3)
-            for dim in sorted({point.dim for point in self.points})
-            for name in LOOKS
-        }
+        """Mean absolute error in nats where the truth is below log n, and beyond."""
+        found: dict[str, object] = {}
+        for dim in sorted({point.dim for point in self.points}):
+            for place in ("below log n", "beyond"):
+                near = {
+                    name: self.errors(name, dim, below=place == "below log n") for name in LOOKS
+                }
+                if near["KSG"]:
+                    means = {name: round(float(np.mean(e)), 3) for name, e in near.items()}
+                    found[f"dim {dim}, {place}"] = means
+        return found
 
-    def errors(self, name: str, dim: int) -> list[float]:
-        """Estimate less truth, in nats."""
-        return [p.estimates[name] - p.truth for p in self.points if p.dim == dim]
+    def errors(self, name: str, dim: int, *, below: bool) -> list[float]:
+        """Distances of estimates from truths that lie below log n, or do not, in nats."""
+        limit = math.log(self.samples)
+        return [
+            abs(p.estimates[name] - p.truth)
+            for p in self.points
+            if p.dim == dim and (p.truth < limit) == below
+        ]
 
 
 def gaussians(
@@ -142,11 +152,12 @@ def draw(result: Result) -> Figure:
     dims = sorted({point.dim for point in result.points})
     figure, found = panels(len(dims), size=4.2)
     for panel, dim in zip(found, dims, strict=True):
+        panel.axhline(math.log(result.samples), color=GREY, linestyle=":", label="log n")
         _panel(panel, [point for point in result.points if point.dim == dim])
         columns = "1 column" if dim == 1 else f"{dim} columns"
         panel.set(title=f"X and Y of {columns}", xlabel="correlation", ylabel="I(X; Y), nats")
-    found[-1].axhline(np.log(result.samples), color=GREY, linestyle=":", label="log n")
-    found[0].legend(frameon=False, fontsize=8, loc="upper center")
+    handles, labels = found[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
     seeds = sorted({point.seed for point in result.points})
     figure.suptitle(f"n = {result.samples}, seed {', '.join(map(str, seeds))}")
     return figure
@@ -158,10 +169,17 @@ def _panel(panel: Axes, points: Sequence[Point]) -> None:
     panel.plot(
         rho, -0.5 * points[0].dim * np.log1p(-(rho**2)), color=BLACK, linewidth=1, label="truth"
     )
+    top = 1.25 * max(point.truth for point in points) + 0.1
+    panel.set_ylim(-0.05 * top, top)
     places = sorted({point.rho for point in points})
     for name, (colour, marker) in LOOKS.items():
         mean = [np.mean([p.estimates[name] for p in points if p.rho == rho]) for rho in places]
-        panel.plot(places, mean, color=colour, marker=marker, linestyle="--", label=name, alpha=0.8)
+        panel.plot(
+            places, mean, color=colour, marker=marker, linestyle="none", label=name, alpha=0.7
+        )
+        for place, value in zip(places, mean, strict=True):
+            if value > top:  # beyond the picture: the number at its upper edge
+                panel.text(place, 0.96 * top, f"↑ {value:.0f}", color=colour, ha="center", va="top")
 
 
 def main(given: Sequence[str] | None = None) -> Result:
