@@ -16,6 +16,7 @@ from mimrl.mi.conditional import read_out
 from mimrl.mi.early_stopping import FitSettings
 from mimrl.mi.estimators.crossfitting import fold_rows
 from mimrl.mi.estimators.interface import ConditionalEstimator, Device, EstimateResult, Floats
+from mimrl.mi.estimators.preprocessing import fit_map
 from mimrl.mi.fitting import FittedConditional, ProductSampler, fit_conditional, scaled
 from mimrl.mi.neighbours import ProductSamples, Triples
 
@@ -63,7 +64,10 @@ class ConditionalClassifier(ConditionalEstimator):
     def read(self, x: Floats, y: Floats, z: Floats) -> EstimateResult:
         """The mean over folds, each read by a fit to the others."""
         samples = Triples(
-            *(torch.as_tensor(v, dtype=torch.float32, device=self.device) for v in (x, y, z))
+            *(
+                torch.as_tensor(values, dtype=torch.float32, device=self.device)
+                for values in (_scaled(x), _scaled(y), z if self.discrete else _scaled(z))
+            )
         )
         values, readings = np.empty(len(x)), []
         for number, held in enumerate(fold_rows(len(x), self.folds, self.seed)):
@@ -100,6 +104,11 @@ class ConditionalClassifier(ConditionalEstimator):
         fitted = fit_conditional(train, seed, settings, discrete=self.discrete)
         with torch.no_grad():
             return _read(fitted, train, held_out, self.read_out, seed)
+
+
+def _scaled(values: Floats) -> Floats:
+    """Standardised before single precision, which has no digits for 1e8 + small differences."""
+    return fit_map(values, "standardise")(values)
 
 
 @dataclass(frozen=True)

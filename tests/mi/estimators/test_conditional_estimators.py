@@ -214,6 +214,8 @@ def test_the_classifier_is_deterministic_by_seed_and_checks_its_settings():
     short = {"folds": 2, "hidden": 8, "steps": 30}
     values = [ConditionalClassifier(seed=s, **short).estimate(x, y, z) for s in (0, 0, 1)]
     assert values[0] == values[1] != values[2]
+    far_away = ConditionalClassifier(seed=0, **short).estimate(x + 1e9, y * 1e-9, z)
+    assert far_away == pytest.approx(values[0], abs=1e-3)
     with pytest.raises(ConfigError, match="device"):
         ConditionalClassifier(device="abacus")
     with pytest.raises(EstimationError, match="at least 100"):
