@@ -35,6 +35,7 @@ from mimrl.mi.infonet.validation import load_mixtures
 
 RANGES = (-1.0, 0.05, 0.2, 0.5, 1.0, 10.0)
 NEIGHBOURS = (3, 5, 10)
+Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         for low, high in pairwise(RANGES)
     }
     everything = {"all": np.ones(len(found), dtype=bool)}
-    by_group = table("mixtures", everything | groups, columns, drawn.truth)
-    by_range = table("truth", ranges, columns, drawn.truth)
-    by_size = sizes(model, arguments)
+    print("mean absolute error (bias), nats")
+    by_group = shown(table("mixtures", everything | groups, columns, drawn.truth))
+    by_range = shown(table("truth", ranges, columns, drawn.truth))
+    by_size = shown(sizes(model, arguments))
     shuffled = independence(model, drawn, arguments.seed)
+    for name in ("file", "model"):
+        setattr(arguments, name, getattr(arguments, name) and str(getattr(arguments, name)))
     reporting.write(
         arguments.json,
         "infonet_pairs",
@@ -131,30 +135,43 @@ def nearest(drawn: Drawn, neighbours: int) -> np.ndarray:
 
 def table(
     what: str, parts: dict[str, np.ndarray], columns: dict[str, np.ndarray], truth: np.ndarray
-) -> list[dict[str, object]]:
-    """Shows and returns mean absolute error (and bias) of each column in each part."""
-    rows: list[dict[str, object]] = []
+) -> list[Row]:
+    """Mean absolute error (and bias) of each column in each part."""
+    rows: list[Row] = []
     for name, part in parts.items():
-        row: dict[str, object] = {what: name, "pairs": int(part.sum())}
+        if not part.any():
+            continue
+        row: Row = {what: name, "pairs": int(part.sum())}
         for column, values in columns.items():
             away = (values - truth)[part]
-            row[column] = f"{np.abs(away).mean():.4f} ({away.mean():+.4f})"
+            row[column] = {"absolute": float(np.abs(away).mean()), "bias": float(away.mean())}
         rows.append(row)
-    print("\nmean absolute error (bias), nats")
-    reporting.show(list(rows[0]), [list(row.values()) for row in rows])
     return rows
 
 
-def sizes(model: Model, arguments: argparse.Namespace) -> list[dict[str, object]]:
+def sizes(model: Model, arguments: argparse.Namespace) -> list[Row]:
     """Other numbers of samples, on the first mixtures of each group."""
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for samples in arguments.sizes:
         drawn = draw(arguments.file, samples, arguments.seed + 1, arguments.few)
         columns = {"InfoNet": estimate_batch(model, drawn.x, drawn.y)}
-        columns |= {f"KSG {k}": nearest(drawn, k) for k in (3, 10)}
+        columns |= {f"KSG {k}": nearest(drawn, k) for k in NEIGHBOURS}
         columns["exact log ratio"] = drawn.exact
         everything = {str(samples): np.ones(len(drawn.truth), dtype=bool)}
         rows += table("samples", everything, columns, drawn.truth)
+    return rows
+
+
+def shown(rows: list[Row]) -> list[Row]:
+    """The same rows, after they were printed."""
+
+    def text(value: object) -> object:
+        if isinstance(value, dict):
+            return f"{value['absolute']:.4f} ({value['bias']:+.4f})"
+        return value
+
+    if rows:
+        reporting.show(list(rows[0]), [[text(value) for value in row.values()] for row in rows])
     return rows
 
 

@@ -82,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(arguments: argparse.Namespace) -> None:
     given = {k: v for k, v in vars(arguments).items() if v is not None}
     config = {k: tuple(v) if isinstance(v, list) else v for k, v in _named(given, NETWORK_HELP)}
-    run = Run(arguments.out, config, dict(_named(given, TRAINING_HELP)), _device(arguments.device))
+    settings, device = dict(_named(given, TRAINING_HELP)), _device(arguments.device)
+    run = Run(arguments.out, config, settings, device, arguments.start)
     writing = RunSettings(arguments.save_every, arguments.check_every, sys.stderr.isatty())
     if min(writing.save_every, writing.check_every) < 1:
         raise ConfigError("save-every and check-every must be at least 1")
@@ -147,6 +148,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "training was begun with; sizes and seed cannot be changed later."
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the run")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="weights to begin a training from; give another --seed than they had",
+    )
     for defaults, texts in ((TrainingSettings(), TRAINING_HELP), (NetworkConfig(), NETWORK_HELP)):
         for field in fields(defaults):
             _add_option(parser, field.name, getattr(defaults, field.name), texts[field.name])

@@ -14,8 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mimrl.errors import ConfigError
-from mimrl.mi.infonet.network import NetworkConfig
-from mimrl.mi.infonet.storage import load_state, save_state, save_weights
+from mimrl.mi.infonet.network import GridNetwork, NetworkConfig
+from mimrl.mi.infonet.storage import load_state, load_weights, save_state, save_weights
 from mimrl.mi.infonet.training import Losses, Trainer, TrainingSettings
 from mimrl.mi.infonet.validation import family_errors
 
@@ -48,6 +48,8 @@ class Run:
         config: sizes of the network by name; what is not named is as it was, or the default.
         settings: how to train, by name; likewise.
         device: where.
+        start: weights to begin with instead of random ones; where the folder holds a training
+            already, they must not be given.
 
     Raises:
         ConfigError: settings out of range, or ones that a begun training cannot change.
@@ -60,20 +62,31 @@ class Run:
         config: Mapping[str, Any],
         settings: Mapping[str, Any],
         device: torch.device | str,
+        start: Path | None = None,
     ) -> None:
         self.folder = folder
         self.seconds = 0.0
         self.pairs = 0
         state = folder / STATE
+        if state.is_file() and start is not None:
+            raise ConfigError(f"{state} is gone on with; begin from {start} in another folder")
+        if start is not None:
+            network = load_weights(start, device)
+            _refuse_changes(start, network, config)
+            self.trainer = Trainer(network.config, checked(_settings(settings)), device)
+            self.trainer.begin_from(network)
+            return
         if not state.is_file():
-            chosen = checked(replace(TrainingSettings(), **settings))
+            chosen = checked(_settings(settings))
             self.trainer = Trainer(
                 checked_sizes(replace(NetworkConfig(), **config)), chosen, device
             )
             return
         self.trainer, content = load_state(state, settings, device)
         self.seconds, self.pairs = content["seconds"], content["pairs"]
-        _refuse_changes(state, self.trainer, content, config)
+        if self.trainer.settings.seed != content["settings"]["seed"]:
+            raise ConfigError(f"{state} was begun with another seed; leave it out to go on")
+        _refuse_changes(state, self.trainer.network, config)
         checked(self.trainer.settings)
 
     def train(self, run: RunSettings) -> None:
@@ -171,17 +184,18 @@ def checked_sizes(config: NetworkConfig) -> NetworkConfig:
     return config
 
 
-def _refuse_changes(
-    path: Path, trainer: Trainer, content: Mapping[str, Any], config: Mapping[str, Any]
-) -> None:
-    """A begun training keeps its seed and its network."""
-    sizes = asdict(trainer.network.config)
+def _settings(given: Mapping[str, Any]) -> TrainingSettings:
+    return replace(TrainingSettings(), **given)
+
+
+def _refuse_changes(path: Path, network: GridNetwork, config: Mapping[str, Any]) -> None:
+    """A network keeps its sizes."""
+    sizes = asdict(network.config)
     changed = [name for name, value in config.items() if value != sizes[name]]
-    changed += ["seed"] if trainer.settings.seed != content["settings"]["seed"] else []
     if changed:
         raise ConfigError(
-            f"{path} was begun with another {', '.join(changed)}; leave it out to go on, or begin "
-            "in another folder"
+            f"{path} holds a network with another {', '.join(changed)}; leave it out to go on, or "
+            "begin in another folder"
         )
 
 

@@ -55,8 +55,7 @@ def load_weights(path: Path, device: torch.device | str = "cpu") -> GridNetwork:
     with torch.random.fork_rng():  # first weights are drawn, and then replaced
         network = GridNetwork(_config(path, content))
     _fill(path, network, tensors)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network.requires_grad_(False).eval()
+    return network.to(device).requires_grad_(False).eval()
 
 
 def save_state(path: Path, trainer: Trainer, about: Mapping[str, Any]) -> None:
@@ -104,7 +103,10 @@ def load_state(
     tensors, content = _read(path, device)
     if content["kind"] != STATE:
         raise CheckpointError(f"{path} holds weights alone; expected the state of a training")
-    settings = TrainingSettings(**{**content["settings"], **changes})
+    try:
+        settings = TrainingSettings(**{**content["settings"], **changes})
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} has no usable training settings: {error}") from error
     trainer = Trainer(_config(path, content), settings, device)
     _fill(path, trainer.network, _part(tensors, "network."))
     _fill(path, trainer.average, _part(tensors, "average."))
@@ -114,12 +116,7 @@ def load_state(
         if kept:
             # Adam counts its steps on the CPU wherever its moments are
             trainer.optimiser.state[parameter] = {
-                kind: v.cpu()
-                if kind == "step"
-                else v.to(parameter).contiguous(
-                    memory_format=torch.channels_last if v.dim() == 4 else torch.contiguous_format
-                )
-                for kind, v in kept.items()
+                kind: v.cpu() if kind == "step" else v.to(parameter) for kind, v in kept.items()
             }
     state = tensors["generator"].cpu()
     if len(state) == len(trainer.source.generator.get_state()):
@@ -157,9 +154,12 @@ def _read(path: Path, device: torch.device | str) -> tuple[dict[str, Tensor], di
 
 def _config(path: Path, content: Mapping[str, Any]) -> NetworkConfig:
     try:
-        fields = dict(content["config"])
-        return NetworkConfig(**{**fields, "fields": tuple(fields["fields"])})
-    except (KeyError, TypeError) as error:
+        sizes: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in content["config"].items()
+        }
+        return NetworkConfig(**sizes)
+    except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} has no usable sizes of the network: {error}") from error
 
 

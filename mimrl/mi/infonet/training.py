@@ -93,7 +93,7 @@ class Trainer:
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             network = GridNetwork(config)
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(self.device)
         self.network.low_precision = settings.low_precision
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.average.low_precision = False
@@ -102,6 +102,11 @@ class Trainer:
         )
         self.source = Source(settings.seed, self.device)
         self.step = 0
+
+    def begin_from(self, network: GridNetwork) -> None:
+        """Takes the weights of a network of the same sizes for the first ones."""
+        self.network.load_state_dict(network.state_dict())
+        self.average.load_state_dict(network.state_dict())
 
     def advance(self) -> Losses:
         """One step: new pairs, one update.

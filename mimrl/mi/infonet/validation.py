@@ -111,7 +111,7 @@ def load_mixtures(path: Path) -> dict[str, tuple[Mixtures, np.ndarray]]:
         DataError: not such a file.
     """
     arrays = _arrays(path)
-    groups = sorted({name.rpartition("/")[0] for name in arrays})
+    groups = dict.fromkeys(name.rpartition("/")[0] for name in arrays)
     found = {}
     for group in groups:
         missing = [k for k in MIXTURE_ARRAYS if f"{group}/{k}" not in arrays]

@@ -21,7 +21,7 @@ SIZES = NetworkConfig(grid=16, fields=(1, 1, 2, 2), width=8)
 SETTINGS = TrainingSettings(
     steps=8, batch=4, fresh=200, least=150, most=300, warm_up=2, low_precision=False
 )
-SMALL = {"grid": 16, "fields": (1, 1, 2, 2), "width": 8}
+SMALL = {"grid": 16, "fields": (1, 1, 2, 2), "up": (1, 1, 1, 0), "width": 8}
 SHORT = {
     "steps": 8,
     "batch": 4,
@@ -156,7 +156,23 @@ def test_run_refuses_changes_that_would_not_take_effect(tmp_path):
         Run(tmp_path, {}, {"seed": 5}, "cpu")
     with pytest.raises(ConfigError, match="another grid, width"):
         Run(tmp_path, {"grid": 32, "width": 9}, {}, "cpu")
-    Run(tmp_path, {"grid": 16}, {"seed": 0}, "cpu")
+    Run(tmp_path, SMALL, {"seed": 0}, "cpu")  # the same values are no change
+
+
+@pytest.mark.usefixtures("_few_checks")
+def test_run_begins_from_given_weights(tmp_path):
+    first = Run(tmp_path / "a", SMALL, {**SHORT, "steps": 2}, "cpu")
+    first.train(RunSettings(2, 100))
+    start = tmp_path / "a" / WEIGHTS
+    run = Run(tmp_path / "b", {}, {**SHORT, "seed": 4}, "cpu", start)
+    assert run.trainer.step == 0
+    assert run.trainer.network.config == first.trainer.network.config
+    for network in (run.trainer.network, run.trainer.average):
+        assert torch.equal(weights(network), weights(first.trainer.average))
+    with pytest.raises(ConfigError, match="another grid"):
+        Run(tmp_path / "c", {"grid": 32}, {}, "cpu", start)
+    with pytest.raises(ConfigError, match="is gone on with"):
+        Run(tmp_path / "a", {}, {}, "cpu", start)
 
 
 @pytest.mark.parametrize(
