@@ -14,10 +14,12 @@ NEAR = 0.9
 def ceiling(bound: Bound, rows: int) -> tuple[str, float]:
     """The formula of a bound's ceiling and its value in nats.
 
-    InfoNCE cannot exceed log B by its construction, nor the interpolated bound's term of a pair
-    log((B - 1) / alpha), since the pair itself is in its baseline (Poole et al., 2019). The others
-    have no such limit, but no estimate that is below the truth with high probability can exceed
-    about log N of the N rows that are read (McAllester and Stratos, 2020).
+    InfoNCE cannot exceed log B by its construction, nor the interpolated bound
+    1 + log((B - 1) / alpha): the pair itself is among the B - 1 rows of its baseline, and the
+    product term, which is taken away from 1, is not negative (Poole et al., 2019, have log(B /
+    alpha) for a baseline over all B rows). The others have no such limit, but no estimate that is
+    below the truth with high probability can exceed about log N of the N rows that are read
+    (McAllester and Stratos, 2020).
 
     Args:
         bound: what is read.
@@ -26,7 +28,7 @@ def ceiling(bound: Bound, rows: int) -> tuple[str, float]:
     if isinstance(bound, InfoNce):
         return "log B", math.log(rows)
     if isinstance(bound, Interpolated):
-        return "log((B - 1) / alpha)", math.log((rows - 1) / bound.alpha)
+        return "1 + log((B - 1) / alpha)", 1 + math.log((rows - 1) / bound.alpha)
     return "log N", math.log(rows)
 
 
