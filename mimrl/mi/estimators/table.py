@@ -7,20 +7,36 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from mimrl.errors import ConfigError
+from mimrl.mi.estimators.auto import Auto
 from mimrl.mi.estimators.conditional import ConditionalKsg, MutualDifference
+from mimrl.mi.estimators.conditional_classifier import ConditionalClassifier
+from mimrl.mi.estimators.copula_critic import CopulaCritic
+from mimrl.mi.estimators.flow import Flow
 from mimrl.mi.estimators.gaussian import ConditionalGaussian, Gaussian
+from mimrl.mi.estimators.histogram import Histogram
+from mimrl.mi.estimators.infonet import InfoNet
 from mimrl.mi.estimators.interface import ConditionalEstimator, Estimator
+from mimrl.mi.estimators.knife import Knife
 from mimrl.mi.estimators.ksg import Ksg
 from mimrl.mi.estimators.mine import Mine
+from mimrl.mi.estimators.mmg import Mmg
+from mimrl.mi.estimators.sliced import Sliced
 from mimrl.mi.estimators.variational import Variational
+from mimrl.mi.options import with_options
 
 Kind = TypeVar("Kind", Estimator, ConditionalEstimator)
 
 ESTIMATORS: Mapping[str, Estimator] = {
-    "ksg1": Ksg(variant=1),
-    "ksg2": Ksg(variant=2),
+    "auto": Auto(),
+    "copula_critic": CopulaCritic(),
+    # closed forms and neighbours
     "gaussian": Gaussian(),
     "gaussian_scores": Gaussian(preprocessing="normal_scores"),
+    "ksg1": Ksg(variant=1),
+    "ksg2": Ksg(variant=2),
+    "ksg_scores": Ksg(neighbours=3, preprocessing="normal_scores", norm="euclidean"),
+    "histogram": Histogram(),
+    # a bound and a critic
     "dv": Variational(bound="dv"),
     "nwj": Variational(bound="nwj"),
     "tuba": Variational(bound="tuba"),
@@ -28,9 +44,21 @@ ESTIMATORS: Mapping[str, Estimator] = {
     "js": Variational(bound="js"),
     "smile": Variational(bound="smile"),
     "interpolated": Variational(bound="interpolated"),
+    "infonce_concatenated": Variational(bound="infonce", critic="concatenated"),
+    "infonce_bilinear": Variational(bound="infonce", critic="bilinear"),
     "mine": Mine(),
     "mine_biased": Mine(loss="mine_biased"),
     "fdiv": Mine(loss="fdiv"),
+    # densities and diffusion
+    "knife": Knife(),
+    "flow": Flow(),
+    "mmg": Mmg(),
+    "mmg_orthogonal": Mmg(form="orthogonal"),
+    "mmg_adaptive": Mmg(form="adaptive"),
+    "mmg_experts": Mmg(experts="moe"),
+    # a trained network; one dimension at a time
+    "infonet": InfoNet(),
+    "sliced": Sliced(),
 }
 """Estimators of I(X; Y)."""
 
@@ -38,6 +66,8 @@ CONDITIONAL_ESTIMATORS: Mapping[str, ConditionalEstimator] = {
     "ksg": ConditionalKsg(),
     "gaussian": ConditionalGaussian(),
     "difference": MutualDifference(),
+    "classifier": ConditionalClassifier(),
+    "classifier_regression": ConditionalClassifier(regression=True),
 }
 """Estimators of I(X; Y | Z)."""
 
@@ -47,7 +77,8 @@ def estimator_named(name: str, **options: Any) -> Estimator:
 
     Args:
         name: of the row.
-        options: fields of the estimator; see its class.
+        options: fields of the estimator; see its class, and
+            :func:`~mimrl.mi.options.with_options`.
 
     Raises:
         ConfigError: an unknown name, or options that the estimator does not take.
@@ -55,12 +86,12 @@ def estimator_named(name: str, **options: Any) -> Estimator:
     >>> estimator_named("ksg1", neighbours=3).neighbours
     3
     """
-    return _changed(_row(ESTIMATORS, name), options)
+    return with_options(_row(ESTIMATORS, name), options)
 
 
 def conditional_estimator_named(name: str, **options: Any) -> ConditionalEstimator:
     """As :func:`estimator_named`, of :data:`CONDITIONAL_ESTIMATORS`."""
-    return _changed(_row(CONDITIONAL_ESTIMATORS, name), options)
+    return with_options(_row(CONDITIONAL_ESTIMATORS, name), options)
 
 
 def _row(table: Mapping[str, Kind], name: str) -> Kind:
@@ -69,9 +100,3 @@ def _row(table: Mapping[str, Kind], name: str) -> Kind:
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
         raise ConfigError(f"no estimator is called {name!r}{hint}; there are: {', '.join(table)}")
     return table[name]
-
-
-def _changed(estimator: Kind, options: Mapping[str, Any]) -> Kind:
-    """A copy with some fields given anew; checked as if all had been given."""
-    own = {name: getattr(estimator, name) for name in estimator.model_fields_set}
-    return type(estimator)(**own | dict(options))

@@ -47,6 +47,7 @@ exec(  # what the guide's Python blocks define; this file's "annotations" import
     GUIDE_NAMES,
 )
 ROWS_AND_GUIDE = {**ESTIMATORS, "guide": GUIDE_NAMES["Kernel"]()}
+ONE_A_CLASS = {type(row): row for row in ROWS_AND_GUIDE.values()}
 TRAINED = [name for name, row in ROWS_AND_GUIDE.items() if isinstance(row, TrainedEstimator)]
 
 
@@ -59,6 +60,11 @@ def little(estimator):
 @pytest.fixture(params=ROWS_AND_GUIDE, ids=str)
 def estimator(request):
     return little(ROWS_AND_GUIDE[request.param])
+
+
+@pytest.fixture(params=ONE_A_CLASS, ids=lambda kind: kind.__name__)
+def one_of_a_class(request):
+    return little(ONE_A_CLASS[request.param])
 
 
 @pytest.fixture(params=CONDITIONAL_ESTIMATORS, ids=str)
@@ -103,13 +109,14 @@ class TestPairs:
             assert found.pointwise.mean() == pytest.approx(found.mi_estimate, abs=1e-9)
         assert np.isnan(found.standard_error) or found.standard_error >= 0
 
-    def test_one_dimension_may_be_a_vector(self, estimator, pair):
+    def test_one_dimension_may_be_a_vector(self, one_of_a_class, pair):
         x, y = pair[0][:, 0], pair[1][:, 0]
-        assert estimator.estimate(x, y) == estimator.estimate(x[:, None], y[:, None])
+        found = one_of_a_class.estimate(x, y)
+        assert found == one_of_a_class.estimate(x[:, None], y[:, None])
 
-    def test_the_input_is_left_as_it_was(self, estimator, pair):
+    def test_the_input_is_left_as_it_was(self, one_of_a_class, pair):
         x, y = (values.copy() for values in pair)
-        estimator.estimate(x, y)
+        one_of_a_class.estimate(x, y)
         np.testing.assert_array_equal(x, pair[0])
         np.testing.assert_array_equal(y, pair[1])
 
@@ -143,25 +150,25 @@ class TestBadPairs:
         ],
         ids=["rows", "dimensions", "width", "nan", "few", "constant", "text"],
     )
-    def test_is_one_message(self, estimator, pair, change, error, words):
+    def test_is_one_message(self, one_of_a_class, pair, change, error, words):
         with pytest.raises(error, match=words):
-            estimator.estimate(*change(*pair))
+            one_of_a_class.estimate(*change(*pair))
 
-    def test_constant_columns_are_left_out_and_said(self, estimator, pair):
+    def test_constant_columns_are_left_out_and_said(self, one_of_a_class, pair):
         x, y = pair
         wide = np.c_[x[:, :1], np.full(ROWS, 3.0), x[:, 1:]]
         with pytest.warns(ConstantColumnWarning, match="1 of 3 columns"):
-            found = estimator.estimate_with_info(wide, y)
+            found = one_of_a_class.estimate_with_info(wide, y)
         assert any(isinstance(doubt, ConstantColumnWarning) for doubt in found.warnings)
-        assert found.mi_estimate == estimator.estimate(x, y)
+        assert found.mi_estimate == one_of_a_class.estimate(x, y)
 
-    def test_ties_are_said_by_those_that_take_data_for_continuous(self, estimator, pair):
+    def test_ties_are_said_by_those_that_take_data_for_continuous(self, one_of_a_class, pair):
         x, y = np.round(2 * pair[0]), np.round(2 * pair[1])
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            found = estimator.estimate_with_info(x, y)
+            found = one_of_a_class.estimate_with_info(x, y)
         said = any(issubclass(warning.category, TiesWarning) for warning in caught)
-        assert said is estimator.continuous
+        assert said is one_of_a_class.continuous
         assert np.isfinite(found.mi_estimate)
 
     @pytest.mark.parametrize("method", ["estimate", "estimate_with_info"])
@@ -171,11 +178,11 @@ class TestBadPairs:
             getattr(ESTIMATORS["ksg1"], method)(x, x[::-1])
         assert {warning.filename for warning in caught} == {__file__}
 
-    def test_few_samples_for_the_dimensions_are_said(self, estimator):
+    def test_few_samples_for_the_dimensions_are_said(self, one_of_a_class):
         rng = np.random.default_rng(3)
         x = rng.normal(size=(80, 10))
         with pytest.warns(SampleSizeWarning, match=r"80 samples are few for 10 \+ 10"):
-            estimator.estimate(x, x + rng.normal(size=x.shape))
+            one_of_a_class.estimate(x, x + rng.normal(size=x.shape))
 
 
 class TestFitting:
