@@ -50,14 +50,14 @@ class Quantity:
 
     @property
     def distinguishable(self) -> bool | None:
-        """From shuffled labels: interval and control :data:`APART` nats apart; None without one.
+        """From nothing: interval :data:`APART` nats from zero and the control; None without one.
 
-        It may lie above the control or, as a negative uniqueness does, below.
+        It may lie above or, as a negative uniqueness does, below.
         """
         if self.control_low is None or self.control_high is None:
             return None
-        above = self.low > self.control_high + APART
-        return bool(above or self.high < self.control_low - APART)
+        above = self.low > max(self.control_high, 0.0) + APART
+        return bool(above or self.high < min(self.control_low, 0.0) - APART)
 
 
 @dataclass(frozen=True)

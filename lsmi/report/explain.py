@@ -56,8 +56,8 @@ def _terms(analysis: Analysis) -> list[tuple[Content, Content]]:
          "whose interval holds zero may well be zero. No interval is shown where a number cannot "
          "vary."),
         ("Control", "The same analysis with the labels shuffled, so that there is nothing to find. "
-         f"A total whose interval touches the range of the shuffled ones, or comes within {APART} "
-         "nats of it, is marked ~ and shaded: it is not distinguishable from no information."),
+         f"A total whose interval comes within {APART} nats of zero or of the range of the "
+         "shuffled ones is marked ~ and shaded: it is not distinguishable from no information."),
         ("Scale and offset", "R compares how surprising the two features are, and that depends on "
          "their units. Bringing features to another scale adds one number to h1 - h2, the offset. "
          "The part on sensitivity shows the totals at any offset. I1, I2, I12 and U1 - U2 do not "

@@ -41,7 +41,7 @@ def shift_of(reading: SplitReading, kind: str) -> float:
 
 
 def is_unclear(found: Quantity) -> bool:
-    """Whether shuffled labels would give such a total as well; False without a control."""
+    """Whether zero or shuffled labels are in reach of the total; False without a control."""
     return found.distinguishable is not None and not found.distinguishable
 
 

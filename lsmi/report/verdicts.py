@@ -59,9 +59,20 @@ def _obstacle(reading: SplitReading) -> str:
     i1, i2, i12 = _information(reading)
     if min(i1, i2) < 0:
         name, value = ("I1", i1) if i1 <= i2 else ("I2", i2)
-        return f"because {name} = {number(value)} is negative and R + U must equal it"
+        said, _ = _apart(value, 0.0)
+        return f"because {name} = {said} is negative and R + U must equal it"
     name, value = ("I1", i1) if i1 >= i2 else ("I2", i2)
-    return f"because I12 = {number(i12)} is below {name} = {number(value)}"
+    both, one = _apart(i12, value)
+    return f"because I12 = {both} is below {name} = {one}"
+
+
+def _apart(*values: float) -> list[str]:
+    """Numbers with as many digits, from three on, as tell them apart."""
+    for digits in range(3, 16):
+        words = [number(value, digits) for value in values]
+        if len(set(words)) == len(words):
+            break
+    return words
 
 
 def _information(reading: SplitReading) -> tuple[float, float, float]:

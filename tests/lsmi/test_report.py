@@ -347,7 +347,7 @@ def test_terms_checks_settings_and_versions_are_on_the_page(page):
                  "Sensitivity to scale", "Other measures", "four bins each",
                  "What judged each split", "2 \N{MULTIPLICATION SIGN} network; linear",
                  "largest residual", "discriminator_epochs", "scikit-learn", "chosen for each pair",
-                 "Scale: whiten, which is centring and PCA whitening", "within 0.005 nats of it",
+                 "Scale: whiten, which is centring and PCA whitening", "0.005 nats of zero or of",
                  "sign: rating >= 0 against rating < 0",
                  "runs/a/best.safetensors"):  # fmt: skip
         assert word in page.text, word
@@ -445,6 +445,18 @@ def test_a_missing_feasible_shift_is_explained(means, words):
     said = " ".join(verdicts.adjustments(one))
     assert "there is none, because" in said
     assert words in said
+
+
+def test_numbers_that_differ_little_are_told_apart():
+    columns = [np.full(4, mean) for mean in (0.3, 0.1, 0.29996)]
+    one = reading(PointwiseInformation(*columns, np.zeros(4), np.ones(4)), np.arange(4) % 2)
+    assert "I12 = 0.29996 is below I1 = 0.30000" in " ".join(verdicts.adjustments(one))
+
+
+def test_a_total_at_zero_is_nothing_whatever_the_control_says():
+    assert Quantity(0.0, 0.0, 0.0, -0.02, -0.03, -0.01).distinguishable is False
+    assert Quantity(-0.5, -0.6, -0.4, -0.02, -0.03, -0.01).distinguishable is True
+    assert Quantity(0.1, 0.02, 0.2, 0.0, -0.01, 0.01).distinguishable is True
 
 
 def test_information_above_the_entropy_is_flagged():
