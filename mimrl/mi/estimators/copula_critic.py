@@ -107,30 +107,34 @@ class CopulaCritic(TrainedEstimator):
         return max(500, 10 * sum(widths))
 
     def learn(self, pair: Pair, seed: int, fold: int) -> Learned:
-        """The smooth network, the sharp one, or their mean, as validation has it, or none."""
-        features = Features.fit(pair)
-        seen = features(pair)
-        correlations = significant(features.canonical.correlations, len(pair))
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            critics = self._critics(seen, correlations)
-        training = self._training(seen, critics[0], seed, fold)
-        start = _Trained(copy.deepcopy(critics[0]), 0, ())
+        """The smooth network, the sharp one, or their mean, as validation has it, or none.
+
+        Validation rows take no part in the coordinates either: directions that were chosen on all
+        rows correlate on all of them, and validation would confirm what is chance.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        cpu = torch.device("cpu")
+        fitting, held = split_rows(len(pair), self._settings(0.0), generator, cpu)
+        start = _Start.of(pair.select(fitting.numpy()))
+        critics = self._critics(start, seed)
+        x, y = tensors(start.features(pair), critics[0])
+        training = _Training(x, y, fitting.to(x.device), held.to(x.device), generator, fold)
+        gaussian = copy.deepcopy(critics[0])
         trained = [
             self._trained(critic, decay, training)
             for critic, decay in zip(critics, (self.smooth_decay, self.sharp_decay), strict=True)
         ]
         kinds = {"smooth": trained[0], "sharp": trained[1], "mean": _mean_of(trained)}
         chosen = max(kinds, key=lambda kind: training.value(kinds[kind].critic))
-        if not training.confirms(kinds[chosen].critic, start.critic):
-            chosen, kinds = "none", {"none": start}
+        if not training.confirms(kinds[chosen].critic, gaussian):
+            start = _Start.of(pair)
+            chosen, kinds = "none", {"none": _Trained(self._critics(start, seed)[0], 0, ())}
         best = kinds[chosen]
-        given_back = estimation_loss(features.coordinates(pair), correlations)
         return Learned(
-            BalancedRatio(best.critic.eval(), features, given_back),
+            BalancedRatio(best.critic.eval(), start.features, start.given_back),
             [point for part in trained for point in part.curve],
             training_doubts(best.curve, best.step, self.steps) if len(best.curve) else (),
-            {"network": chosen, "step": best.step, "given_back": given_back},
+            {"network": chosen, "step": best.step, "given_back": start.given_back},
         )
 
     def doubts(self, values: Floats, held: int) -> tuple[EstimationWarning, ...]:
@@ -147,23 +151,19 @@ class CopulaCritic(TrainedEstimator):
             ),
         )
 
-    def _critics(self, seen: Pair, correlations: Floats) -> tuple[Critic, Critic]:
+    def _critics(self, start: _Start, seed: int) -> tuple[Critic, Critic]:
         """The smooth one and the sharp one; both the Gaussian log ratio at the start."""
-        widths = seen.x.shape[1], seen.y.shape[1]
+        widths, correlations = start.widths, start.correlations
         shape = {"hidden": self.hidden, "layers": self.layers}
         columns = tuple(leading(width - 1, len(correlations)) for width in widths)
-        smooth = LeadingCritic(widths, (columns[0], columns[1]), **shape)
-        sharp = ChannelCritic(
-            *widths, **shape, embedding=max(1, self.hidden // 4), channels=self.channels
-        )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            smooth = LeadingCritic(widths, (columns[0], columns[1]), **shape)
+            sharp = ChannelCritic(
+                *widths, **shape, embedding=max(1, self.hidden // 4), channels=self.channels
+            )
         first, second = (StartedCritic(c, correlations, limit=LIMIT) for c in (smooth, sharp))
         return first.to(self.device), second.to(self.device)
-
-    def _training(self, seen: Pair, like: Critic, seed: int, fold: int) -> _Training:
-        x, y = tensors(seen, like)
-        generator = torch.Generator().manual_seed(seed)
-        fitting, held = split_rows(len(x), self._settings(0.0), generator, x.device)
-        return _Training(x, y, fitting, held, generator, fold)
 
     def _trained(self, critic: Critic, decay: float, training: _Training) -> _Trained:
         settings = self._settings(decay)
@@ -196,6 +196,31 @@ class CopulaCritic(TrainedEstimator):
             patience=self.patience,
             validation=self.validation,
         )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The Gaussian part of some rows.
+
+    Attributes:
+        features: what networks see.
+        correlations: ``(k,)`` of the leading coordinates.
+        given_back: see :func:`estimation_loss`.
+        widths: columns that networks see of x and of y.
+    """
+
+    features: Features
+    correlations: Floats
+    given_back: float
+    widths: tuple[int, int]
+
+    @classmethod
+    def of(cls, pair: Pair) -> _Start:
+        features = Features.fit(pair)
+        correlations = significant(features.canonical.correlations, len(pair))
+        given_back = estimation_loss(features.coordinates(pair), correlations)
+        seen = features(pair)
+        return cls(features, correlations, given_back, (seen.x.shape[1], seen.y.shape[1]))
 
 
 @dataclass(frozen=True)
