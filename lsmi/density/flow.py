@@ -17,7 +17,7 @@ from torch import Tensor
 from lsmi.density.coordinates import fit_coordinates
 from lsmi.density.descent import Descent, descend
 from lsmi.density.family import Densities, FloatArray, Progress, Rows, position
-from lsmi.density.spline import numbers_a_spline, rational_quadratic
+from mimrl.mi.densities.spline import numbers_a_spline, rational_quadratic
 
 BOUND = 4.0  # standard deviations within which the splines bend
 MOMENTS = 10  # of a training that are kept, at most; reading one costs as much as an epoch

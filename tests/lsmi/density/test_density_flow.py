@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 
 from lsmi.density import Flow
 from lsmi.density.flow import Layer, flow_log_density, flow_map
-from lsmi.density.spline import numbers_a_spline, rational_quadratic
+from mimrl.mi.densities.spline import numbers_a_spline, rational_quadratic
 
 BINS, BOUND = 5, 3.0
 
