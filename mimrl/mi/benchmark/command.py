@@ -19,7 +19,7 @@ from mimrl.mi.benchmark.running import Again, run_benchmark
 from mimrl.mi.benchmark.selection import GROUPS, SAMPLES
 from mimrl.mi.benchmark.store import RESULTS, write_whole
 from mimrl.mi.benchmark.table import text_table
-from mimrl.mi.options import assignments
+from mimrl.mi.estimators.options import assignments
 
 FOLDER = Path("runs") / "mi-benchmark"
 EXAMPLES = """\

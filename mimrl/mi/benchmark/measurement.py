@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from mimrl.errors import ConfigError
 from mimrl.mi.estimators.interface import EstimateResult
-from mimrl.mi.options import AnyEstimator, settings_of, with_seed
+from mimrl.mi.estimators.options import AnyEstimator, settings_of, with_seed
 from mimrl.mi.tasks import ConditionalTask, Task, recorded_samples
 
 Floats = npt.NDArray[np.float64]

@@ -17,8 +17,8 @@ from mimrl.mi.benchmark.measurement import (
     recorded_source,
 )
 from mimrl.mi.estimators.interface import ConditionalEstimator
+from mimrl.mi.estimators.options import AnyEstimator, with_options
 from mimrl.mi.estimators.table import CONDITIONAL_ESTIMATORS, ESTIMATORS
-from mimrl.mi.options import AnyEstimator, with_options
 from mimrl.mi.tasks import BMI_TASKS, CONDITIONAL_TASKS, TASKS, ConditionalTask
 
 SAMPLES = 5000

@@ -19,13 +19,13 @@ from mimrl.mi.estimation.control import Control, shuffled_estimates
 from mimrl.mi.estimation.report import Report, control_text, listing, listing_json
 from mimrl.mi.estimation.variables import Variables, read_variables
 from mimrl.mi.estimators.interface import ConditionalEstimator, EstimateResult
+from mimrl.mi.estimators.options import AnyEstimator, assignments, with_options, with_seed
 from mimrl.mi.estimators.table import (
     CONDITIONAL_ESTIMATORS,
     ESTIMATORS,
     conditional_estimator_named,
     estimator_named,
 )
-from mimrl.mi.options import AnyEstimator, assignments, with_options, with_seed
 
 DEFAULT, CONDITIONAL_DEFAULT = "auto", "ksg"
 LONG = 90.0

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from mimrl.errors import ConfigError, EstimationWarning
-from mimrl.mi.options import AnyEstimator
+from mimrl.mi.estimators.options import AnyEstimator
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

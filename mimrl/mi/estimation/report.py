@@ -12,7 +12,7 @@ from typing import Any
 from mimrl.mi.estimation.control import Control
 from mimrl.mi.estimation.variables import Variables
 from mimrl.mi.estimators.interface import EstimateResult
-from mimrl.mi.options import AnyEstimator, option_rows, settings_of, summary_line
+from mimrl.mi.estimators.options import AnyEstimator, option_rows, settings_of, summary_line
 
 COLUMNS_SHOWN = 8
 CHOSEN, WHY, READINGS = "chosen", "why", "values"

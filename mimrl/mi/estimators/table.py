@@ -20,9 +20,9 @@ from mimrl.mi.estimators.knife import Knife
 from mimrl.mi.estimators.ksg import Ksg
 from mimrl.mi.estimators.mine import Mine
 from mimrl.mi.estimators.mmg import Mmg
+from mimrl.mi.estimators.options import with_options
 from mimrl.mi.estimators.sliced import Sliced
 from mimrl.mi.estimators.variational import Variational
-from mimrl.mi.options import with_options
 
 Kind = TypeVar("Kind", Estimator, ConditionalEstimator)
 
@@ -78,7 +78,7 @@ def estimator_named(name: str, **options: Any) -> Estimator:
     Args:
         name: of the row.
         options: fields of the estimator; see its class, and
-            :func:`~mimrl.mi.options.with_options`.
+            :func:`~mimrl.mi.estimators.options.with_options`.
 
     Raises:
         ConfigError: an unknown name, or options that the estimator does not take.

@@ -6,9 +6,7 @@ from mimrl.errors import ConfigError
 from mimrl.mi.estimators.conditional import MutualDifference
 from mimrl.mi.estimators.gaussian import ConditionalGaussian, Gaussian
 from mimrl.mi.estimators.ksg import Ksg
-from mimrl.mi.estimators.table import CONDITIONAL_ESTIMATORS, ESTIMATORS
-from mimrl.mi.estimators.variational import Variational
-from mimrl.mi.options import (
+from mimrl.mi.estimators.options import (
     assignments,
     option_rows,
     settings_of,
@@ -16,6 +14,8 @@ from mimrl.mi.options import (
     with_options,
     with_seed,
 )
+from mimrl.mi.estimators.table import CONDITIONAL_ESTIMATORS, ESTIMATORS
+from mimrl.mi.estimators.variational import Variational
 
 
 def test_values_are_json_or_text():
