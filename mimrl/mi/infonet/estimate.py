@@ -13,7 +13,7 @@ from mimrl.errors import EstimationError, SampleSizeWarning, ShapeError, TiesWar
 from mimrl.mi.infonet.grid import cells
 from mimrl.mi.infonet.network import GridNetwork
 from mimrl.mi.infonet.published import PublishedNetwork
-from mimrl.mi.infonet.ranks import ranks, scaled_soft_ranks
+from mimrl.mi.infonet.ranks import ranks_without_ties, scaled_soft_ranks
 
 Model = GridNetwork | PublishedNetwork
 """What can be read: the network trained here, or one in the published layout."""
@@ -112,7 +112,7 @@ def estimate_batch(
     device = next(model.parameters()).device
     values = []
     for columns in zip(first.split(batchsize), second.split(batchsize), strict=True):
-        u, v = (_ranked(column.to(device), soft) for column in columns)
+        u, v = (_ranked(column.to(device), soft, axis) for axis, column in enumerate(columns))
         values.append(model.estimate(u, v).double().cpu())
     return torch.cat(values).numpy()
 
@@ -139,7 +139,8 @@ def pointwise(model: GridNetwork, x: ArrayLike | Tensor, y: ArrayLike | Tensor) 
         raise EstimationError("pointwise values need the network trained here, not a published one")
     value = estimate_mi(model, x, y)
     device = next(model.parameters()).device
-    u, v = (ranks(_tensor(column).to(device))[None] for column in (x, y))
+    columns = (_tensor(column).to(device)[None] for column in (x, y))
+    u, v = (_ranked(column, None, axis) for axis, column in enumerate(columns))
     found = (
         cells(u, v, model.config.grid).look_up(model(u, v).table).log()[0].double().cpu().numpy()
     )
@@ -203,8 +204,9 @@ def _directions(table: Tensor, count: int, generator: torch.Generator) -> Tensor
     return (drawn / drawn.norm(dim=1, keepdim=True)).to(table.device)
 
 
-def _ranked(values: Tensor, soft: float | None) -> Tensor:
-    return ranks(values) if soft is None else scaled_soft_ranks(values, soft)
+def _ranked(values: Tensor, soft: float | None, axis: int) -> Tensor:
+    """Ranks; those of equal values in another random order for x than for y."""
+    return ranks_without_ties(values, axis) if soft is None else scaled_soft_ranks(values, soft)
 
 
 def _tensor(values: ArrayLike | Tensor) -> Tensor:
@@ -235,7 +237,7 @@ def _check_batch(x: Tensor, y: Tensor, batchsize: int) -> None:
         if tied > TIES:
             warnings.warn(
                 f"{tied:.0%} of the values of {name} are equal to another; InfoNet is made for "
-                "continuous data, and equal values share one rank",
+                "continuous data, and equal values are ranked at random",
                 TiesWarning,
                 stacklevel=4,
             )

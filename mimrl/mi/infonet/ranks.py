@@ -42,6 +42,27 @@ def ordinal(values: Tensor) -> Tensor:
     return (found + 0.5) / count
 
 
+def ranks_without_ties(values: Tensor, seed: int) -> Tensor:
+    """As :func:`ranks`, but equal values get their ranks one each, in random order.
+
+    Where both columns of a pair are broken independently of each other, their information stays
+    what it was: each value becomes an interval that says no more than the value.
+
+    Args:
+        values: ``(B, N)``, finite.
+        seed: of the order, which is one for all rows: that of a row does not depend on the others.
+
+    Returns:
+        ``(B, N)`` float32 in (0, 1), as of :func:`ranks` where no values are equal.
+    """
+    count = values.shape[-1]
+    shuffle = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    order = values[:, shuffle.to(values.device)].argsort(dim=1, stable=True)
+    order = shuffle.to(values.device)[order]
+    place = torch.arange(count, device=values.device, dtype=torch.float64).expand(values.shape)
+    return ((torch.empty_like(place).scatter_(1, order, place) + 0.5) / count).float()
+
+
 def soft_ranks(values: Tensor, strength: float) -> Tensor:
     """Ranks that change continuously with the values, and can be differentiated.
 

@@ -132,7 +132,7 @@ def test_pickles_of_anything_but_tensors_are_not_run(tmp_path):
         def __reduce__(self):
             return (exec, (f"open({str(tmp_path / 'ran')!r}, 'w')",))
 
-    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Evil()))
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Evil(), protocol=2))
     with pytest.raises(CheckpointError):
         load_model(tmp_path / "evil.pt")
     assert not (tmp_path / "ran").exists()

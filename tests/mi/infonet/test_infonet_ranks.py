@@ -10,7 +10,13 @@ from scipy.stats import rankdata
 from sklearn.isotonic import IsotonicRegression
 
 from mimrl.errors import EstimationError
-from mimrl.mi.infonet.ranks import ordinal, ranks, scaled_soft_ranks, soft_ranks
+from mimrl.mi.infonet.ranks import (
+    ordinal,
+    ranks,
+    ranks_without_ties,
+    scaled_soft_ranks,
+    soft_ranks,
+)
 
 numbers = st.lists(st.integers(-20, 20), min_size=2, max_size=40)
 
@@ -34,6 +40,20 @@ def test_ranks_of_batches_and_mirrored_values():
 def test_ordinal_equals_ranks_without_ties():
     values = torch.randn(4, 200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(ordinal(values), ranks(values))
+
+
+def test_ties_are_broken_at_random_within_their_value():
+    values = torch.tensor([[2.0, 1.0, 2.0, 1.0, 2.0] * 40, [3.0] * 200])
+    found = ranks_without_ties(values, 0)
+    places = (found.double() * 200 - 0.5).round()
+    assert torch.equal(places.sort(dim=1).values, torch.arange(200.0).double().expand(2, 200))
+    assert (places[0][values[0] == 1] < 80).all()
+    assert not torch.equal(found, ranks_without_ties(values, 1))
+    assert torch.equal(found[1:], ranks_without_ties(values[1:], 0))
+    order = torch.corrcoef(torch.stack([places[1], torch.arange(200.0).double()]))[0, 1]
+    assert abs(order) < 0.25  # not that of the samples
+    single = torch.randn(3, 100, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ranks_without_ties(single, 0), ranks(single))
 
 
 def test_soft_ranks_are_the_closest_point_of_the_permutahedron():
