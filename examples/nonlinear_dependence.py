@@ -176,7 +176,7 @@ def _midpoints(half_width: float, count: int = 1000) -> np.ndarray:
 
 def main(given: Sequence[str] | None = None) -> Result:
     """The example from its command line."""
-    parser = options(__doc__, "nonlinear_dependence", seeds=[0], steps=1500)
+    parser = options(__doc__, "nonlinear_dependence", seeds=[0], steps=800)
     parser.add_argument(
         "--half-width", type=float, default=UNCORRELATED, help="w, default: %(default).4f"
     )
