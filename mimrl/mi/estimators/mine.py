@@ -22,6 +22,7 @@ from mimrl.mi.estimators.ceilings import ceiling_doubt
 from mimrl.mi.estimators.critic_reading import tensors
 from mimrl.mi.estimators.crossfitting import Learned, LogRatio, TrainedEstimator
 from mimrl.mi.estimators.curves import Recorder, training_doubts
+from mimrl.mi.estimators.features import Range
 from mimrl.mi.estimators.interface import Floats
 from mimrl.mi.estimators.preprocessing import Preprocessing
 from mimrl.mi.estimators.samples import Pair
@@ -35,15 +36,18 @@ class StatisticsRatio(LogRatio):
 
     Attributes:
         mine: in evaluation mode.
+        ranges: of x and y, beyond which values are drawn in.
         seed: of the order whose shifts represent the product.
     """
 
     mine: MINE
+    ranges: tuple[Range, Range]
     seed: int
 
     def pointwise(self, pair: Pair) -> Floats:
         """``(N,)`` T of each pair less the bound's normaliser; the mean is the bound."""
-        x, y = tensors(pair, self.mine)
+        seen = Pair(self.ranges[0](pair.x), self.ranges[1](pair.y))
+        x, y = tensors(seen, self.mine)
         with torch.no_grad():
             values = self.mine.statistics(x, y).double()
         normaliser = float(values.mean()) - self.mine.mi(x, y, self.seed)
@@ -111,8 +115,11 @@ class Mine(TrainedEstimator):
             start=True,
             look=recorder.look,
         )
+        ranges = Range.fit(pair.x), Range.fit(pair.y)
         doubts = training_doubts(recorder.curve, chosen, self.steps)
-        return Learned(StatisticsRatio(mine.eval(), seed), recorder.curve, doubts, {"step": chosen})
+        return Learned(
+            StatisticsRatio(mine.eval(), ranges, seed), recorder.curve, doubts, {"step": chosen}
+        )
 
     def doubts(self, values: Floats, held: int) -> tuple[EstimationWarning, ...]:
         """Whether the reading is near log N, which product samples of N rows cannot exceed."""

@@ -63,3 +63,15 @@ def test_alpha_has_an_effect_on_mine_only():
             for alpha in (None, 0.01, 1.0)
         ]
     assert found[0] == found[1] != found[2]
+
+
+def test_a_row_far_outside_does_not_decide_the_mean():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EstimationWarning)
+        fitted = Mine(steps=60, **FEW).fit(*gaussian(0.8, 200))
+    x, y = gaussian(0.8, 400)
+    x, y = x[200:].copy(), y[200:].copy()
+    before = fitted.pointwise(x, y)
+    x[0] = 1e6
+    after = fitted.pointwise(x, y)
+    assert np.abs(after[1:] - before[1:]).max() < 0.3
