@@ -6,7 +6,6 @@ from lsmi.density.family import (
     Densities,
     DensityFamily,
     choose,
-    choose_over_fits,
     estimate,
     restrict,
 )
@@ -22,7 +21,6 @@ __all__ = [
     "Knife",
     "Mixture",
     "choose",
-    "choose_over_fits",
     "default_families",
     "estimate",
     "knife_log_density",

@@ -128,29 +128,7 @@ def choose(densities: Densities, fit: int, rows: Rows, margin: float = 0.0) -> i
     Raises:
         EstimationError: no rows to judge by.
     """
-    return _first_within(densities.marginal[:, fit, rows], margin)
-
-
-def choose_over_fits(densities: Densities, held: Sequence[Rows], margin: float = 1.0) -> int:
-    """One candidate for all fits; each fit is judged on its own held-out rows.
-
-    With the folds of a cross-fitting all rows judge, and the choice errs half as often as one
-    made on a fifth of them.
-
-    Args:
-        densities: candidates, simple ones first.
-        held: ``F`` sets of rows, none of them seen by the fit.
-        margin: as of :func:`choose`.
-
-    Raises:
-        EstimationError: no rows to judge by.
-    """
-    parts = [densities.marginal[:, fit, rows] for fit, rows in enumerate(held)]
-    return _first_within(np.concatenate(parts, axis=1), margin)
-
-
-def _first_within(values: FloatArray, margin: float) -> int:
-    """First of ``(S, n)`` candidates within ``margin`` standard errors of the highest mean."""
+    values = densities.marginal[:, fit, rows]
     count = values.shape[1]
     if count == 0:
         raise EstimationError("no held-out rows to choose a density by; expected at least one")

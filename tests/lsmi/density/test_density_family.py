@@ -14,7 +14,6 @@ from lsmi.density import (
     Knife,
     Mixture,
     choose,
-    choose_over_fits,
     default_families,
     estimate,
     log_densities,
@@ -188,10 +187,6 @@ def test_the_likeliest_on_held_out_rows_is_chosen():
     assert choose(found, 0, np.array([1, 3])) == 1
     assert choose(found, 0, np.array([1, 3]), margin=1) == 1
     assert choose(found, 0, np.array([1, 3]), margin=2) == 0
-    # b: -1, 9, 0 and 0, on average 2 with a standard error of 2.03
-    held = [np.array([0, 1, 3]), np.array([3])]
-    assert choose_over_fits(found, held, margin=0) == 1
-    assert choose_over_fits(found, held) == 0
     with pytest.raises(EstimationError, match="no held-out rows"):
         choose(found, 0, np.zeros(0, np.int64))
 
