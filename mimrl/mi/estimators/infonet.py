@@ -6,6 +6,7 @@ is sliced mutual information and says so.
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from mimrl.errors import BiasWarning
+from mimrl.errors import BiasWarning, EstimationWarning
 from mimrl.mi.estimators.interface import Device, EstimateResult, Estimator
 from mimrl.mi.estimators.samples import Pair
 from mimrl.mi.infonet import GridNetwork, PublishedNetwork, estimate_batch, load_model, pointwise
@@ -32,7 +33,7 @@ class InfoNet(Estimator):
         directions.
     """
 
-    smallest: ClassVar[int] = 20
+    smallest: ClassVar[int] = 100
 
     weights: str | None = Field(
         None, description="file of weights, also in the published layout; the shipped ones if none"
@@ -49,6 +50,12 @@ class InfoNet(Estimator):
 
     def read(self, pair: Pair) -> EstimateResult:
         """One pass for the pair, or one for each pair of directions."""
+        with warnings.catch_warnings():
+            # ties and few samples are told by the base class
+            warnings.simplefilter("ignore", EstimationWarning)
+            return self._read(pair)
+
+    def _read(self, pair: Pair) -> EstimateResult:
         network = _network(self.weights, self.device)
         if pair.x.shape[1] == pair.y.shape[1] == 1:
             return _columns(network, pair)

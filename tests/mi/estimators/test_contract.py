@@ -180,8 +180,8 @@ class TestBadPairs:
 
     def test_few_samples_for_the_dimensions_are_said(self, one_of_a_class):
         rng = np.random.default_rng(3)
-        x = rng.normal(size=(80, 10))
-        with pytest.warns(SampleSizeWarning, match=r"80 samples are few for 10 \+ 10"):
+        x = rng.normal(size=(120, 15))
+        with pytest.warns(SampleSizeWarning, match=r"120 samples are few for 15 \+ 15"):
             one_of_a_class.estimate(x, x + rng.normal(size=x.shape))
 
 
