@@ -68,8 +68,8 @@ LIMIT = 12.0
 MARGIN = 2.0
 """Standard errors by which validation rows have to prefer a network to the Gaussian alone.
 
-Of all steps and networks the best on a few hundred rows is better than the start by chance; read
-on other rows it is worse, and independent variables came out at -0.05 nats and less.
+Of all steps and networks the best on a few hundred rows is better than the start by chance, and
+read on other rows it is worse.
 """
 
 NEAR_CEILING = 0.9

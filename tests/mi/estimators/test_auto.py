@@ -44,7 +44,7 @@ def test_a_gaussian_of_many_dimensions_is_read_by_its_formula():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1000, 8))
     y = np.hstack([0.8 * x[:, :2] + 0.6 * rng.normal(size=(1000, 2)), rng.normal(size=(1000, 6))])
-    found = Auto(steps=40).estimate_with_info(x, np.exp(y))
+    found = Auto(steps=40, folds=2).estimate_with_info(x, np.exp(y))
     truth = -np.log(1 - 0.8**2)
     assert found.additional_information["chosen"] == "gaussian"
     assert "neighbours" not in found.additional_information["values"]
@@ -69,9 +69,9 @@ def test_uniform_noise_is_read_by_neighbours():
 @little_trained
 def test_classes_are_read_by_the_critic():
     rng = np.random.default_rng(0)
-    label = rng.integers(0, 2, size=1200)
+    label = rng.integers(0, 2, size=900)
     with pytest.warns(TiesWarning):
-        found = Auto(steps=120).estimate_with_info(label, 2.0 * label + rng.normal(size=1200))
+        found = Auto(steps=100, folds=2).estimate_with_info(label, 2.0 * label + rng.normal(size=900))
     assert list(found.additional_information["values"]) == ["critic"]
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)  # of log 2 / (1 + e^(-2 (1 + z)))
     truth = float((weights * np.log(2 / (1 + np.exp(-2 * (1 + nodes))))).sum() / weights.sum())
