@@ -71,7 +71,9 @@ def test_classes_are_read_by_the_critic():
     rng = np.random.default_rng(0)
     label = rng.integers(0, 2, size=900)
     with pytest.warns(TiesWarning):
-        found = Auto(steps=100, folds=2).estimate_with_info(label, 2.0 * label + rng.normal(size=900))
+        found = Auto(steps=100, folds=2).estimate_with_info(
+            label, 2.0 * label + rng.normal(size=900)
+        )
     assert list(found.additional_information["values"]) == ["critic"]
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)  # of log 2 / (1 + e^(-2 (1 + z)))
     truth = float((weights * np.log(2 / (1 + np.exp(-2 * (1 + nodes))))).sum() / weights.sum())
