@@ -127,12 +127,14 @@ class EntropyDifference(TrainedEstimator):
         """Both densities at the steps that validation chose."""
         turned = pair.x.shape[1] < pair.y.shape[1]
         pair = Pair(pair.y, pair.x) if turned else pair
-        features = Features.fit(pair)
+        device = torch.device(self.device)
+        training = _Training(self._fit_settings(), len(pair), seed, device)
+        # validation rows that had helped to find the directions would confirm chance
+        features = Features.fit(pair.select(training.fitting.cpu().numpy()))
         residual = Residual.of(features.canonical)
         seen = _context_and_target(features, pair)
-        u, v = (torch.from_numpy(part).float().to(self.device) for part in (seen.x, seen.y))
+        u, v = (torch.from_numpy(part).float().to(device) for part in (seen.x, seen.y))
         left = residual(u, v)
-        training = _Training(self._fit_settings(), len(u), seed, u.device)
         with torch.random.fork_rng():
             marginal, conditional = self._started(v, seed), self._started(left, seed)
         training(marginal, v, None)

@@ -142,15 +142,16 @@ class Variational(TrainedEstimator):
 
     def learn(self, pair: Pair, seed: int, fold: int) -> Learned:
         """The critic that validation chose."""
-        features = Features.fit(pair)
+        settings = self._fit_settings()
+        generator = torch.Generator().manual_seed(seed)
+        fitting, held = split_rows(len(pair), settings, generator, torch.device(self.device))
+        # validation rows that had helped to find the directions would confirm chance
+        features = Features.fit(pair.select(fitting.cpu().numpy()))
         seen = features(pair)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = self._model(seen, features.canonical.correlations if self.gaussian else ())
-        settings = self._fit_settings()
         x, y = tensors(seen, model)
-        generator = torch.Generator().manual_seed(seed)
-        fitting, held = split_rows(len(x), settings, generator, x.device)
         recorder = Recorder(fold, partial(_value, x=x[held], y=y[held]))
 
         def loss(model: VariationalMI) -> Tensor:
