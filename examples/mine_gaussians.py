@@ -179,7 +179,8 @@ def _panel(panel: Axes, points: Sequence[Point]) -> None:
         )
         for place, value in zip(places, mean, strict=True):
             if value > top:  # beyond the picture: the number at its upper edge
-                panel.text(place, 0.96 * top, f"↑ {value:.0f}", color=colour, ha="center", va="top")
+                side = "left" if place < 0 else "right"
+                panel.text(place, 0.96 * top, f"↑ {value:.0f}", color=colour, ha=side, va="top")
 
 
 def main(given: Sequence[str] | None = None) -> Result:

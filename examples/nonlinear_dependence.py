@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from common import finish, options, over_seeds, panels, parsed, positive
+from common import finish, options, panels, parsed, positive
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -67,7 +67,7 @@ class Result:
         finite = [cell for cell in self.cells if math.isfinite(cell.truth)]
         errors = [abs(cell.estimate - cell.truth) for cell in finite]
         return {
-            "mean absolute error": over_seeds(errors) if errors else None,
+            "mean absolute error": round(float(np.mean(errors)), 3) if errors else None,
             "spread over f, estimated": self.unequal("estimate"),
             "spread over f, true": self.unequal("truth"),
         }
