@@ -25,6 +25,10 @@ MOST_TIES = 0.02
 """Share of rows that may repeat a value of their column before it is called tied."""
 
 
+BEYOND_REACH = 10**8
+"""Rows that are not named as something to aim for."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """Paired samples.
@@ -111,10 +115,11 @@ def doubts_of(
     rows = len(next(iter(variables.values())))
     if rows < fewest:
         widths = " + ".join(str(values.shape[1]) for values in variables.values())
+        wanted = f"{fewest} or more" if fewest < BEYOND_REACH else "more than anybody has"
         found.append(
             SampleSizeWarning(
-                f"{rows} samples are few for {widths} dimensions; this method wants {fewest} or "
-                "more, or fewer dimensions (principal components, for example)"
+                f"{rows} samples are few for {widths} dimensions; this method wants {wanted}, "
+                "or fewer dimensions (principal components, for example)"
             )
         )
     if continuous:

@@ -179,9 +179,10 @@ class TestBadPairs:
         assert {warning.filename for warning in caught} == {__file__}
 
     def test_few_samples_for_the_dimensions_are_said(self, one_of_a_class):
+        rows = min(120, one_of_a_class.fewest(15, 15) - 1)
         rng = np.random.default_rng(3)
-        x = rng.normal(size=(120, 15))
-        with pytest.warns(SampleSizeWarning, match=r"120 samples are few for 15 \+ 15"):
+        x = rng.normal(size=(rows, 15))
+        with pytest.warns(SampleSizeWarning, match=rf"{rows} samples are few for 15 \+ 15"):
             one_of_a_class.estimate(x, x + rng.normal(size=x.shape))
 
 

@@ -139,7 +139,7 @@ def test_few_samples_and_bad_settings():
     with pytest.warns(SampleSizeWarning, match="7290"):
         Ksg().estimate(x, y)
     assert Ksg().fewest(25, 25) == 10**9
-    with pytest.raises(EstimationError, match="neighbours"):
+    with pytest.warns(SampleSizeWarning), pytest.raises(EstimationError, match="neighbours"):
         Ksg(neighbours=30).estimate(x[:20, :1], y[:20, :1])
     with pytest.raises(ConfigError, match="variant"):
         Ksg(variant=3)
