@@ -33,14 +33,15 @@ class Job:
     Attributes:
         fit: its training rows.
         held: rows that it is evaluated on.
-        labels: ``(N,)`` classes of all rows; those of ``fit`` are learned, those of ``held`` say
-            when learning ends.
+        labels: ``(N,)`` classes of all rows; those of ``fit`` are learned.
+        judges: rows of ``held`` whose labels say when learning ends; there may be none.
         inputs: which of the inputs it sees.
     """
 
     fit: Rows
     held: Rows
     labels: Rows
+    judges: Rows
     inputs: int = 0
 
 
@@ -87,8 +88,8 @@ def classifier_paths(
 
     Returns:
         For each job ``(S, len(held), C)`` for ``S`` moments; normalised over classes. The training
-        ends early when the jobs of no inputs have, on average, become better on their held-out
-        rows for :data:`PATIENCE` moments; which moment is read is another's choice, on other rows.
+        ends early when the jobs of no inputs have, on average, become better on their judges for
+        :data:`PATIENCE` moments; which moment is read is another's choice, on other rows.
 
     Raises:
         NonFiniteError: a loss became NaN or infinite.
@@ -128,7 +129,8 @@ def classifier_paths(
         if epoch in kept:
             path.append(_held_out(stack, padded, jobs, settings.members))
             reached = _likelihoods(path[-1], jobs, len(inputs))
-            last_better = len(path) if (reached > best).any() else last_better
+            nobody_judges = not np.isfinite(reached).any()
+            last_better = len(path) if nobody_judges or (reached > best).any() else last_better
             best = np.maximum(best, reached)
         if len(path) - last_better >= PATIENCE:
             progress(settings.epochs - epoch + 1)
@@ -182,11 +184,13 @@ class _Stack:
 def _likelihoods(
     logs: Sequence[npt.NDArray[np.float32]], jobs: Sequence[Job], inputs: int
 ) -> npt.NDArray[np.float64]:
-    """``(K,)`` mean log probability of held-out labels, over the jobs of each input."""
+    """``(K,)`` mean log probability of the judges' labels, over the jobs of each input."""
     found: list[list[float]] = [[] for _ in range(inputs)]
     for each, job in zip(logs, jobs, strict=True):
-        mean = each[np.arange(len(job.held)), job.labels[job.held]].mean()
-        found[job.inputs].append(float(mean))
+        places = np.flatnonzero(np.isin(job.held, job.judges))
+        if len(places):
+            mean = each[places, job.labels[job.held[places]]].mean()
+            found[job.inputs].append(float(mean))
     return np.asarray([np.mean(values) if values else -np.inf for values in found])
 
 

@@ -164,7 +164,7 @@ def _candidates(
     """
     folds = [(each, fold) for each in rounds for fold in each.plan.folds]
     jobs = [
-        Job(fold.fit, fold.held, each.labels, number)
+        Job(fold.fit, fold.held, each.labels, each.plan.judges(fold), number)
         for number in range(len(parts))
         for each, fold in folds
     ]

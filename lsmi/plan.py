@@ -75,6 +75,14 @@ class Plan:
         """All models."""
         return self.inside if self.outside is None else (*self.inside, self.outside)
 
+    def judges(self, fold: Fold) -> Rows:
+        """Rows held out from a fold whose labels may say when the training of its model ends.
+
+        Those that calibrate some reading: of train and valid, never of test.
+        """
+        calibrating = np.concatenate([reading.calibrate for reading in self.readings])
+        return np.intersect1d(fold.held, calibrating)
+
 
 def make_plan(
     splits: Mapping[str, Rows],

@@ -85,13 +85,13 @@ def test_classifiers_learn_xor_and_the_exact_posterior_of_two_gaussians():
     gaussian = generator.normal(size=(1200, 1)) + 1.5 * shifted[:, None]
     fits = (np.arange(900), np.arange(300, 1200))
     held = (np.arange(900, 1200), np.arange(250))
-    jobs = [Job(fit, rows, xor) for fit, rows in zip(fits, held, strict=True)]
+    jobs = [Job(fit, rows, xor, rows) for fit, rows in zip(fits, held, strict=True)]
     path = classifier_paths([x], 2, jobs, ClassifierSettings(hidden=(64, 64), epochs=25))
     assert [part.shape[1:] for part in path] == [(300, 2), (250, 2)]
     for part, rows in zip(path, held, strict=True):
         assert (part[-1].argmax(axis=1) == xor[rows]).mean() > 0.97
     linear = ClassifierSettings(hidden=(), epochs=25, rate=2e-2, members=2)
-    jobs = [Job(fit, rows, shifted) for fit, rows in zip(fits, held, strict=True)]
+    jobs = [Job(fit, rows, shifted, rows) for fit, rows in zip(fits, held, strict=True)]
     logs = classifier_paths([gaussian], 2, jobs, linear)[1][-1]
     odds = 1.5 * gaussian[held[1], 0] - 1.5**2 / 2
     assert logs[:, 1] - logs[:, 0] == pytest.approx(odds, abs=0.5)  # 900 rows: s.e. about 0.15
@@ -103,11 +103,11 @@ def test_rows_outside_a_fit_do_not_touch_it():
     x, labels = generator.normal(size=(120, 3)), generator.integers(0, 3, 120)
     settings = ClassifierSettings(hidden=(8,), epochs=3)
     fit, held = np.arange(80), np.arange(80, 120)
-    (path,) = classifier_paths([x], 3, [Job(fit, held, labels)], settings)
+    (path,) = classifier_paths([x], 3, [Job(fit, held, labels, held)], settings)
     other = np.where(np.arange(120) < 80, labels, 0)
     moved = np.where(np.arange(120)[:, None] < 110, x, 9.0)
-    (labelled,) = classifier_paths([x], 3, [Job(fit, held, other)], settings)
-    (shifted,) = classifier_paths([moved], 3, [Job(fit, held, labels)], settings)
+    (labelled,) = classifier_paths([x], 3, [Job(fit, held, other, held)], settings)
+    (shifted,) = classifier_paths([moved], 3, [Job(fit, held, labels, held)], settings)
     assert np.array_equal(path, labelled)
     assert np.array_equal(path[:, :30], shifted[:, :30])
 
@@ -115,7 +115,7 @@ def test_rows_outside_a_fit_do_not_touch_it():
 def test_a_training_that_only_overfits_ends_early():
     generator = np.random.default_rng(0)
     x, labels = generator.normal(size=(300, 8)), generator.integers(0, 2, 300)
-    job = Job(np.arange(200), np.arange(200, 300), labels)
+    job = Job(np.arange(200), np.arange(200, 300), labels, np.arange(200, 300))
     heard = []
     settings = ClassifierSettings(hidden=(64, 64), epochs=200, rate=1e-2)
     (path,) = classifier_paths([x], 2, [job], settings, heard.append)
@@ -123,10 +123,25 @@ def test_a_training_that_only_overfits_ends_early():
     assert sum(heard) == 200
 
 
+def test_only_the_judges_labels_say_when_a_training_ends():
+    generator = np.random.default_rng(0)
+    x, labels = generator.normal(size=(300, 8)), generator.integers(0, 2, 300)
+    other = np.where(np.arange(300) < 250, labels, 1 - labels)
+    settings = ClassifierSettings(hidden=(32,), epochs=100, rate=1e-2)
+    fit, held, judges = np.arange(200), np.arange(200, 300), np.arange(200, 250)
+    first, second = (
+        classifier_paths([x], 2, [Job(fit, held, told, judges)], settings)[0]
+        for told in (labels, other)
+    )
+    assert np.array_equal(first, second)
+    (unjudged,) = classifier_paths([x], 2, [Job(fit, held, labels, held[:0])], settings)
+    assert len(first) < len(unjudged) == 25  # nobody ended it
+
+
 def test_estimators_leave_the_global_generators_alone():
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     x = np.random.default_rng(0).normal(size=(90, 2))
-    job = Job(np.arange(80), np.arange(80, 90), np.arange(90) % 2)
+    job = Job(np.arange(80), np.arange(80, 90), np.arange(90) % 2, np.arange(80, 90))
     classifier_paths([x], 2, [job], ClassifierSettings(epochs=1))
     log_densities(x, [np.arange(80)], (Mixture(), Knife(epochs=1)))
     assert torch.equal(torch_state, torch.random.get_rng_state())

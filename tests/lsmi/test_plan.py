@@ -68,6 +68,17 @@ def test_models_are_fitted_on_train_only():
     assert set(plan.outside.fit) == set(rows["train"])
 
 
+def test_labels_of_test_never_say_when_a_training_ends():
+    rows = split_rows(100, 30, 25)
+    labels = np.random.default_rng(0).integers(0, 2, 155)
+    plan = make_plan(rows, labels, None, 3, 0)
+    assert set(plan.judges(plan.outside)) == set(rows["valid"])
+    for fold in plan.inside:
+        assert set(plan.judges(fold)) == set(fold.held)
+    alone = make_plan({name: rows[name] for name in ("train", "test")}, labels, None, 3, 0)
+    assert len(alone.judges(alone.outside)) == 0
+
+
 def test_rows_with_doubles_elsewhere_do_not_fit_the_model_that_reads_elsewhere():
     rows = split_rows(60, 40, 20)
     plan = make_plan(rows, np.arange(120) % 2, None, 3, 0, barred=np.array([3, 5]))
