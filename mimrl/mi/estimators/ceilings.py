@@ -37,12 +37,19 @@ def ceiling_doubt(bound: Bound, rows: int, estimate: float) -> tuple[CeilingWarn
     formula, top = ceiling(bound, rows)
     if estimate < NEAR * top:
         return ()
-    name = type(bound).__name__
+    return (CeilingWarning(_text(bound, rows, formula, top, estimate)),)
+
+
+def _text(bound: Bound, rows: int, formula: str, top: float, estimate: float) -> str:
+    read = f"{type(bound).__name__} reads {estimate:.3g} nats from {rows} rows"
+    if isinstance(bound, InfoNce | Interpolated):
+        return (
+            f"{read} scored against each other, with which no more than {formula} = {top:.3g} can "
+            "be read; the information may be larger. Score more rows against each other: more "
+            "samples, or a larger 'reading' or batch where there is one"
+        )
     return (
-        CeilingWarning(
-            f"{name} reads {estimate:.3g} nats, and with {rows} rows scored against each other "
-            f"no more than {formula} = {top:.3g} can be read; the information may be larger. Score "
-            "more rows against each other: more samples, or a larger 'reading' or batch where "
-            "there is one"
-        ),
+        f"{read}; above about {formula} = {top:.3g} the mean of e^score over products hangs on "
+        "pairs that so few rows do not hold, and the reading may be far too high or too low. Take "
+        "more samples, or a method whose reading has no such mean (gaussian, mmg)"
     )

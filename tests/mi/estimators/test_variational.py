@@ -259,7 +259,7 @@ def test_shuffled_pairs_have_no_information():
 
 def test_infonce_s_ceiling_is_warned_of():
     x, y = gaussian(0.9999, 300)  # 4.3 nats
-    with pytest.warns(CeilingWarning, match=r"with 8 rows .* log B = 2\.08"):
+    with pytest.warns(CeilingWarning, match=r"from 8 rows .* log B = 2\.08"):
         found = Variational(reading=8, **FEW).estimate(x, y)
     assert 0.9 * math.log(8) < found <= math.log(8)
 
@@ -274,6 +274,10 @@ def test_infonce_s_ceiling_is_warned_of():
 )
 def test_ceilings(bound, rows, top):
     assert ceiling(bound, rows)[1] == pytest.approx(top)
+    assert ceiling_doubt(bound, rows, 0.8 * top) == ()
+    (doubt,) = ceiling_doubt(bound, rows, 0.95 * top)
+    above = isinstance(bound, mi.Dv)  # DV is no bound of a sample: it can overshoot
+    assert ("far too high or too low" in str(doubt)) is above
     assert ceiling_doubt(bound, rows, 0.89 * top) == ()
     (doubt,) = ceiling_doubt(bound, rows, 0.91 * top)
     assert f"{top:.3g}" in str(doubt)
