@@ -15,6 +15,7 @@ from mimrl.mi.fitting import (
     fit_mutual,
 )
 from mimrl.mi.gaussian import gaussian_information, gaussian_pointwise
+from mimrl.mi.mine import MINE
 from mimrl.mi.neighbours import (
     Anchors,
     ProductSamples,
@@ -40,6 +41,7 @@ from mimrl.mi.objectives import (
 from mimrl.mi.variational import VariationalMI
 
 __all__ = [
+    "MINE",
     "Anchors",
     "Baseline",
     "BilinearCritic",
