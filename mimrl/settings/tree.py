@@ -10,6 +10,7 @@ from mimrl.settings.base import Group, refuse
 from mimrl.settings.data import DataSettings, is_planted
 from mimrl.settings.information import CriticSettings, SteeringSettings
 from mimrl.settings.model import CubeMlpSettings, ModelSettings
+from mimrl.settings.performance import PerformanceSettings
 from mimrl.settings.training import TrainingSettings
 from mimrl.terms import quantities, terms
 
@@ -38,6 +39,9 @@ class Settings(Group):
     steering: SteeringSettings = Field(default_factory=SteeringSettings, description="stage 2")
     training: TrainingSettings = Field(
         default_factory=TrainingSettings, description="epochs, losses, optimisers"
+    )
+    performance: PerformanceSettings = Field(
+        default_factory=PerformanceSettings, description="speed and memory"
     )
 
     @model_validator(mode="before")
