@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -31,12 +31,15 @@ class Batch:
             zero after the last valid step; ``T`` is the longest of this batch, at least 1.
         lengths: modality -> ``(B,)`` int64 valid steps; 0 = the sample lacks the modality.
         labels: ``(B,)`` float32 targets or int64 classes.
+        global_rows: ``(G,)`` int64 row numbers of all processes' shares of this batch, process
+            after process; None where the batch is not shared. See :func:`share_sizes`.
     """
 
     rows: Tensor
     inputs: Mapping[str, Tensor]
     lengths: Mapping[str, Tensor]
     labels: Tensor
+    global_rows: Tensor | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
@@ -66,6 +69,7 @@ def iterate(
     *,
     generator: torch.Generator | None = None,
     bucketing: bool = True,
+    share: tuple[int, int] | None = None,
 ) -> Iterator[Batch]:
     """All samples once, batch by batch.
 
@@ -75,9 +79,38 @@ def iterate(
         generator: source of the shuffling; None does not shuffle.
         bucketing: batches hold samples of similar length. Without a generator they then come in
             order of length: use ``Batch.rows`` to put results back in order.
+        share: ``(rank, world)``: every ``world``-th sample, from the ``rank``-th on, of batches
+            of ``batch_size * world`` samples. All processes that use the same generator state
+            see shares of the same batches, and none is ever without a sample: what remains at
+            the end joins another batch where it has fewer than ``world`` samples.
+
+    Raises:
+        DataError: ``batch_size`` below 1, a ``rank`` outside ``world``, or fewer samples than
+            processes.
     """
-    for rows in batch_rows(samples.lengths, batch_size, generator=generator, bucketing=bucketing):
-        yield collate(samples, rows)
+    rank, world = share or (0, 1)
+    if not 0 <= rank < world:
+        raise DataError(f"share must be (rank, world) with 0 <= rank < world, got {share}")
+    if len(samples) < world:
+        raise DataError(
+            f"{len(samples)} samples cannot be shared by {world} processes; each needs one at "
+            "least: start fewer processes"
+        )
+    batches = batch_rows(
+        samples.lengths, batch_size, generator=generator, bucketing=bucketing, world=world
+    )
+    for rows in batches:
+        batch = collate(samples, rows[rank::world])
+        yield batch if share is None else replace(batch, global_rows=_by_rank(rows, world))
+
+
+def share_sizes(rows: int, world: int) -> list[int]:
+    """Samples in each process's share of a batch of ``rows``.
+
+    >>> share_sizes(7, 3)
+    [3, 2, 2]
+    """
+    return [len(range(rank, rows, world)) for rank in range(world)]
 
 
 def batch_rows(
@@ -86,18 +119,21 @@ def batch_rows(
     *,
     generator: torch.Generator | None,
     bucketing: bool,
+    world: int = 1,
 ) -> list[IntArray]:
     """Row numbers of each batch; every row exactly once.
 
     With a generator and bucketing the rows are shuffled, cut into pools of eight batches, sorted
     by length within each pool, cut into batches, and the batches shuffled. A remainder of one row
-    joins another batch, since statistics over a batch need two.
+    joins another batch, since statistics over a batch need two; so does one of fewer than
+    ``world`` rows.
 
     Args:
         lengths: ``(N,)`` steps of each sample, all modalities together.
         batch_size: at least 1.
         generator: source of the shuffling; None keeps row order, or order of length.
         bucketing: see above.
+        world: processes that share a batch, which then has ``batch_size * world`` rows.
 
     Raises:
         DataError: ``batch_size`` below 1.
@@ -105,16 +141,17 @@ def batch_rows(
     steps = np.asarray(lengths)
     if batch_size < 1:
         raise DataError(f"batch_size must be at least 1, got {batch_size}")
+    size = batch_size * world
     if generator is None:
         order = np.argsort(steps, kind="stable") if bucketing else np.arange(len(steps))
-        return _in_batches(order, batch_size)
+        return _in_batches(order, size, world)
     order = torch.randperm(len(steps), generator=generator).numpy()
     if not bucketing:
-        return _in_batches(order, batch_size)
-    pool = POOL_BATCHES * batch_size
+        return _in_batches(order, size, world)
+    pool = POOL_BATCHES * size
     pools = [order[start : start + pool] for start in range(0, len(order), pool)]
     sorted_rows = [rows[np.argsort(steps[rows], kind="stable")] for rows in pools]
-    batches = _in_batches(np.concatenate(sorted_rows), batch_size) if pools else []
+    batches = _in_batches(np.concatenate(sorted_rows), size, world) if pools else []
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
@@ -140,11 +177,16 @@ def collate(samples: Samples, rows: npt.ArrayLike) -> Batch:
     )
 
 
-def _in_batches(order: IntArray, batch_size: int) -> list[IntArray]:
-    starts = list(range(0, len(order), batch_size))
-    if batch_size > 1 and len(starts) > 1 and len(order) - starts[-1] == 1:
+def _in_batches(order: IntArray, size: int, world: int) -> list[IntArray]:
+    starts = list(range(0, len(order), size))
+    if len(starts) > 1 and len(order) - starts[-1] < max(world, min(2, size)):
         starts.pop()
     return np.split(order, starts[1:]) if starts else []
+
+
+def _by_rank(rows: IntArray, world: int) -> Tensor:
+    """A batch's rows, process after process."""
+    return torch.from_numpy(np.concatenate([rows[rank::world] for rank in range(world)]))
 
 
 def _padded(sequences: Ragged, rows: IntArray, scaler: Scaler | None) -> npt.NDArray[np.generic]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mimrl.datasets import scaling
 from mimrl.datasets.features import Ragged
-from mimrl.datasets.loading import batch_rows, collate, iterate
+from mimrl.datasets.loading import batch_rows, collate, iterate, share_sizes
 from mimrl.datasets.rows import Piece, PieceRows
 from mimrl.datasets.samples import Samples
 from mimrl.datasets.views import narrowed
@@ -166,3 +166,56 @@ def test_selected_samples_keep_their_values_and_their_store() -> None:
     assert chosen.labels.tolist() == [2, 0]
     assert not isinstance(chosen.inputs["audio"].values, np.ndarray)
     np.testing.assert_array_equal(chosen.inputs["audio"][1], data.inputs["audio"][0])
+
+
+@given(LENGTHS, st.integers(1, 9), st.integers(1, 5), st.booleans(), st.sampled_from([None, 0, 1]))
+@settings(max_examples=60)
+def test_shares_together_are_the_batch_of_one_process(
+    lengths: list[int], size: int, world: int, bucketing: bool, seed: int | None
+) -> None:
+    data = samples(lengths)
+    if len(data) < world:
+        with pytest.raises(DataError, match="start fewer processes"):
+            next(iterate(data, size, share=(0, world)))
+        return
+
+    def start() -> torch.Generator | None:
+        return None if seed is None else torch.Generator().manual_seed(seed)
+
+    whole = batch_rows(
+        data.lengths, size, generator=start(), bucketing=bucketing, world=world
+    )  # fmt: skip
+    shares = [
+        list(iterate(data, size, generator=start(), bucketing=bucketing, share=(rank, world)))
+        for rank in range(world)
+    ]
+    for rows, *parts in zip(whole, *shares, strict=True):
+        assert share_sizes(len(rows), world) == [len(part) for part in parts]
+        assert min(len(part) for part in parts) >= 1
+        together = torch.cat([part.rows for part in parts])
+        assert sorted(together.tolist()) == sorted(rows.tolist())
+        for rank, part in enumerate(parts):
+            assert torch.equal(part.global_rows, together)
+            assert part.rows.tolist() == rows[rank::world].tolist()
+            expected = collate(data, part.rows.numpy())
+            assert all(torch.equal(part.inputs[k], v) for k, v in expected.inputs.items())
+
+
+@given(LENGTHS, st.integers(1, 9), st.booleans(), st.sampled_from([None, 0, 1]))
+def test_two_processes_see_the_batches_of_one_with_the_double_size(
+    lengths: list[int], size: int, bucketing: bool, seed: int | None
+) -> None:
+    def rows_of(size: int, world: int) -> list[list[int]]:
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        found = batch_rows(lengths, size, generator=generator, bucketing=bucketing, world=world)
+        return [rows.tolist() for rows in found]
+
+    assert rows_of(size, 2) == rows_of(2 * size, 1)
+
+
+def test_batches_that_are_not_shared_say_so_and_wrong_ranks_are_refused() -> None:
+    data = samples([3, 4, 5])
+    assert all(batch.global_rows is None for batch in iterate(data, 2))
+    for share in ((2, 2), (-1, 2), (0, 0)):
+        with pytest.raises(DataError, match="0 <= rank < world"):
+            next(iterate(data, 2, share=share))
