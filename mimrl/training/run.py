@@ -86,23 +86,19 @@ def train(
     done = _completed(folder, settings) if resume else None
     if done is not None:
         return done
-    with _threads(settings.threads):
+    with threads(settings.threads):
         device = choose_device(settings.device)
         data = prepare(open_corpus(settings.data), settings)
-        with seeded(settings.seed, Place.INITIALISATION, 0):
-            model = build_model(settings, data)
-        model = model.to(device)
-        data = with_hidden_states(model, data, settings.training.batch_size, device)
+        trainer = build_trainer(settings, data, folder, device)
         if overwrite and folder.exists():  # only now that nothing can be refused any more
             shutil.rmtree(folder)
         _make(folder)
         write_text(folder / SETTINGS, dump(settings))
-        trainer = Trainer(settings, data, model, folder, device=device)
         if state is not None:
             trainer.load_state(*state)
         started = time.perf_counter()
         trainer.fit(progress=progress)
-        return _finish(settings, data, folder, device, time.perf_counter() - started)
+        return _finish(settings, trainer.data, folder, device, time.perf_counter() - started)
 
 
 def train_seeds(
@@ -138,6 +134,17 @@ def train_seeds(
     return summary
 
 
+def build_trainer(
+    settings: Settings, data: Prepared, folder: Path, device: torch.device
+) -> Trainer:
+    """A trainer with a new model of the settings' seed; nothing is written before it trains."""
+    with seeded(settings.seed, Place.INITIALISATION, 0):
+        model = build_model(settings, data)
+    model = model.to(device)
+    data = with_hidden_states(model, data, settings.training.batch_size, device)
+    return Trainer(settings, data, model, folder, device=device)
+
+
 def build_model(settings: Settings, data: Prepared) -> MIMRL:
     """A model that fits the data; its weights come from the global generator."""
     return MIMRL(
@@ -162,7 +169,8 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def threads(count: int | None) -> Iterator[None]:
+    """PyTorch with ``count`` CPU threads (None: as it is) for as long as this lasts."""
     before = torch.get_num_threads()
     try:
         if count is not None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from mimrl.datasets.loading import Batch, batch_rows, iterate
 from mimrl.datasets.prepare import Prepared
 from mimrl.errors import NonFiniteError
+from mimrl.mi.bank import Bank
 from mimrl.model.model import MIMRL
 from mimrl.settings import Settings
 from mimrl.terms import FUSED, LABEL, quantities
@@ -34,7 +35,7 @@ from mimrl.training.randomness import Place, seeded
 from mimrl.training.scoring import score, selection_metric
 from mimrl.training.tracking import Progress, Tracker
 
-Bank = Mapping[str, Tensor]
+OnEpoch = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass
@@ -95,8 +96,12 @@ class Trainer:
         self.selection = Selection()
         self.epoch = 0
 
-    def fit(self, *, progress: bool = True) -> Selection:
+    def fit(self, *, progress: bool = True, on_epoch: OnEpoch | None = None) -> Selection:
         """Trains to the last epoch, or until validation has not improved for ``patience`` epochs.
+
+        Args:
+            progress: show a bar, when standard error is a terminal.
+            on_epoch: gets each epoch's record once its state is saved; what it raises ends the fit.
 
         Raises:
             NonFiniteError: a loss became NaN or infinite.
@@ -107,9 +112,12 @@ class Trainer:
         try:
             self._keep()
             while self.epoch < training.epochs and not self._out_of_patience():
-                tracker.epoch(self._run_epoch(self.epoch + 1, bar))
+                record = self._run_epoch(self.epoch + 1, bar)
+                tracker.epoch(record)
                 self._keep()
                 self._save_state()
+                if on_epoch is not None:
+                    on_epoch(record)
         finally:
             bar.close()
             tracker.close()
@@ -122,7 +130,7 @@ class Trainer:
         clock = _Clock(self.device)
         bank = None
         if critics is not None:
-            bank = self._bank(critics)
+            bank = self._bank(critics, epoch)
             clock.lap("bank")
             record["stage1"] = self._fit_critics(critics, bank, epoch, bar)
             clock.lap("stage1")
@@ -137,7 +145,7 @@ class Trainer:
         return record
 
     @torch.no_grad()
-    def _bank(self, critics: Critics) -> Bank:
+    def _bank(self, critics: Critics, epoch: int) -> Bank:
         """All training features and labels from one snapshot of the model, on the critics' scale.
 
         Note:
@@ -147,7 +155,14 @@ class Trainer:
         """
         variables = self._encode("train").variables(self.data.num_classes)
         critics.set_scale(variables)
-        return critics.standardise(variables)
+        performance = self.settings.performance
+        with self._seeded(Place.BANK, epoch) as generator:
+            return critics.bank(
+                critics.standardise(variables),
+                size=performance.bank_size,
+                dtype=getattr(torch, performance.bank_dtype),
+                generator=generator,
+            )
 
     def _fit_critics(
         self, critics: Critics, bank: Bank, epoch: int, bar: Progress
@@ -158,11 +173,9 @@ class Trainer:
         bar.stage(epoch, "critics")
         with self._seeded(Place.STAGE1, epoch) as generator:
             for _ in range(self.settings.training.stage1_passes):
-                order = torch.randperm(len(bank[LABEL]), generator=generator)
+                order = torch.randperm(len(bank), generator=generator).to(self.device)
                 for chunk in even_chunks(order, self._stage1_batch()):
-                    chosen = chunk.to(self.device)
-                    rows = {name: values[chosen] for name, values in bank.items()}
-                    losses = dict(critics.losses(rows, bank, generator))
+                    losses = critics.losses(bank.rows(chunk), bank, generator)
                     total = torch.stack(
                         [self.term_weights[name] * loss for name, loss in losses.items()]
                     ).sum()
