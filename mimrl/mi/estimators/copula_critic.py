@@ -36,7 +36,6 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -49,15 +48,23 @@ from mimrl.mi.critics import Critic
 from mimrl.mi.early_stopping import FitSettings, draw_batch, fit_with_early_stopping, split_rows
 from mimrl.mi.estimators.balanced import BalancedRatio
 from mimrl.mi.estimators.critic_reading import GROUP, groups, tensors
-from mimrl.mi.estimators.crossfitting import Learned, TrainedEstimator
+from mimrl.mi.estimators.crossfitting import Learned
 from mimrl.mi.estimators.curves import Recorder, training_doubts
 from mimrl.mi.estimators.features import Features
 from mimrl.mi.estimators.gaussian import GaussianFit
 from mimrl.mi.estimators.interface import CurvePoint, Floats
-from mimrl.mi.estimators.preprocessing import Preprocessing
 from mimrl.mi.estimators.samples import Pair
 from mimrl.mi.estimators.staged_critics import ChannelCritic, LeadingCritic, MeanCritic
 from mimrl.mi.estimators.started import StartedCritic
+from mimrl.mi.estimators.stopped import (
+    CheckEvery,
+    Hidden,
+    Layers,
+    Patience,
+    Rate,
+    Steps,
+    StoppedEstimator,
+)
 
 FEW_COLUMNS = 5
 """Up to so many columns the smooth network sees all of them."""
@@ -75,7 +82,7 @@ read on other rows it is worse.
 NEAR_CEILING = 0.9
 
 
-class CopulaCritic(TrainedEstimator):
+class CopulaCritic(StoppedEstimator):
     """A Gaussian copula corrected by networks, read on held-out rows.
 
     See the module for why it works and where it does not. It is meant for continuous columns and
@@ -85,22 +92,16 @@ class CopulaCritic(TrainedEstimator):
     5
     """
 
-    smallest: ClassVar[int] = 60
-
-    preprocessing: Preprocessing = Field(
-        "normal_scores", description="map of each column, fitted on the fitting rows"
-    )
-    hidden: int = Field(64, ge=2, description="hidden width of the networks")
-    layers: int = Field(1, ge=0, description="hidden layers after the input layer")
+    hidden: Hidden = 64
+    layers: Layers = 1
     channels: int = Field(6, ge=1, description="half-spaces of the sharp network")
     smooth_decay: float = Field(0.3, ge=0, description="weight decay of the smooth network")
     sharp_decay: float = Field(0.01, ge=0, description="weight decay of the sharp network")
     batch_size: int = Field(256, ge=2, description="rows scored against each other in training")
-    rate: float = Field(3e-3, gt=0, description="Adam's learning rate")
-    steps: int = Field(1200, ge=1, description="most steps of a network")
-    check_every: int = Field(40, ge=1, description="steps between looks at the validation rows")
-    patience: int = Field(5, ge=1, description="looks without improvement that end a training")
-    validation: float = Field(0.15, gt=0, lt=1, description="share of fitting rows that validate")
+    rate: Rate = 3e-3
+    steps: Steps = 1200
+    check_every: CheckEvery = 40
+    patience: Patience = 5
 
     def fewest(self, *widths: int) -> int:
         """Ten rows a column, and 500: fewer do not train a network and hold rows out."""
@@ -187,15 +188,7 @@ class CopulaCritic(TrainedEstimator):
         return _Trained(critic, step, recorder.curve)
 
     def _settings(self, decay: float) -> FitSettings:
-        return FitSettings(
-            rate=self.rate,
-            weight_decay=decay,
-            batch_size=self.batch_size,
-            steps=self.steps,
-            check_every=self.check_every,
-            patience=self.patience,
-            validation=self.validation,
-        )
+        return self.fit_settings(weight_decay=decay, batch_size=self.batch_size)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from mimrl.mi.densities import Density
@@ -21,12 +19,20 @@ from mimrl.mi.early_stopping import (
 )
 from mimrl.mi.estimators.canonical import Canonical
 from mimrl.mi.estimators.critic_reading import tensors
-from mimrl.mi.estimators.crossfitting import Learned, LogRatio, TrainedEstimator
+from mimrl.mi.estimators.crossfitting import Learned, LogRatio
 from mimrl.mi.estimators.curves import Recorder, training_doubts
 from mimrl.mi.estimators.features import Features
 from mimrl.mi.estimators.interface import Floats
-from mimrl.mi.estimators.preprocessing import Preprocessing
 from mimrl.mi.estimators.samples import Pair
+from mimrl.mi.estimators.stopped import (
+    BatchSize,
+    CheckEvery,
+    Hidden,
+    Rate,
+    Steps,
+    StoppedEstimator,
+    WeightDecay,
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class EntropyRatio(LogRatio):
         return read
 
 
-class EntropyDifference(TrainedEstimator):
+class EntropyDifference(StoppedEstimator):
     """h(Y) - h(Y | X), both densities started at the Gaussian of the fitting rows.
 
     Y is the variable of fewer dimensions. Both variables are brought to canonical coordinates. Two
@@ -100,19 +106,12 @@ class EntropyDifference(TrainedEstimator):
     A difference of two entropies is no bound: the errors of the densities have opposite signs.
     """
 
-    smallest: ClassVar[int] = 60
-
-    preprocessing: Preprocessing = Field(
-        "normal_scores", description="map of each column, fitted on the fitting rows"
-    )
-    hidden: int = Field(64, ge=1, description="hidden width of the networks")
-    batch_size: int = Field(256, ge=2, description="rows a step")
-    rate: float = Field(3e-3, gt=0, description="Adam's learning rate")
-    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
-    steps: int = Field(1000, ge=1, description="most steps of each density")
-    check_every: int = Field(20, ge=1, description="steps between looks at the validation rows")
-    patience: int = Field(6, ge=1, description="looks without improvement that end a training")
-    validation: float = Field(0.15, gt=0, lt=1, description="share of fitting rows that validate")
+    hidden: Hidden = 64
+    batch_size: BatchSize = 256
+    rate: Rate = 3e-3
+    weight_decay: WeightDecay = 1e-2
+    steps: Steps = 1000
+    check_every: CheckEvery = 20
 
     @abstractmethod
     def density(self, v: Tensor, seed: int) -> Density:
@@ -128,7 +127,8 @@ class EntropyDifference(TrainedEstimator):
         turned = pair.x.shape[1] < pair.y.shape[1]
         pair = Pair(pair.y, pair.x) if turned else pair
         device = torch.device(self.device)
-        training = _Training(self._fit_settings(), len(pair), seed, device)
+        settings = self.fit_settings(weight_decay=self.weight_decay, batch_size=self.batch_size)
+        training = _Training(settings, len(pair), seed, device)
         # validation rows that had helped to find the directions would confirm chance
         features = Features.fit(pair.select(training.fitting.cpu().numpy()))
         residual = Residual.of(features.canonical)
@@ -153,17 +153,6 @@ class EntropyDifference(TrainedEstimator):
     def _started(self, v: Tensor, seed: int) -> Density:
         torch.manual_seed(seed)
         return self.density(v, seed).to(self.device)
-
-    def _fit_settings(self) -> FitSettings:
-        return FitSettings(
-            rate=self.rate,
-            weight_decay=self.weight_decay,
-            batch_size=self.batch_size,
-            steps=self.steps,
-            check_every=self.check_every,
-            patience=self.patience,
-            validation=self.validation,
-        )
 
 
 def _context_and_target(features: Features, pair: Pair) -> Pair:

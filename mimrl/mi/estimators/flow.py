@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor
 
@@ -18,8 +16,6 @@ class Flow(EntropyDifference):
     to a pair of Gaussians, which reads the Gaussian part of a copula only, the second flow here is
     conditional: it starts at that reading and learns what is not Gaussian.
     """
-
-    smallest: ClassVar[int] = 60
 
     transforms: int = Field(2, ge=1, description="autoregressive layers of each flow")
     bins: int = Field(8, ge=2, le=64, description="bins of a spline")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 from sklearn.cluster import KMeans
@@ -30,8 +28,6 @@ class Knife(EntropyDifference):
         rows. Here the data are whitened, the linear prediction is taken out in closed form, the
         kernels start around shrunken k-means centres, and other rows are read.
     """
-
-    smallest: ClassVar[int] = 60
 
     kernels: int = Field(8, ge=1, description="kernels of each mixture")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -13,19 +12,27 @@ from torch import Tensor
 from mimrl.errors import EstimationWarning
 from mimrl.mi.critics import MLP
 from mimrl.mi.early_stopping import (
-    FitSettings,
     draw_batch,
     fit_with_early_stopping,
     split_rows,
 )
 from mimrl.mi.estimators.ceilings import ceiling_doubt
 from mimrl.mi.estimators.critic_reading import tensors
-from mimrl.mi.estimators.crossfitting import Learned, LogRatio, TrainedEstimator
+from mimrl.mi.estimators.crossfitting import Learned, LogRatio
 from mimrl.mi.estimators.curves import Recorder, training_doubts
 from mimrl.mi.estimators.features import Range
 from mimrl.mi.estimators.interface import Floats
-from mimrl.mi.estimators.preprocessing import Preprocessing
 from mimrl.mi.estimators.samples import Pair
+from mimrl.mi.estimators.stopped import (
+    BatchSize,
+    Hidden,
+    Layers,
+    Patience,
+    Steps,
+    StoppedEstimator,
+    Validation,
+    WeightDecay,
+)
 from mimrl.mi.mine import MINE, MineLoss
 from mimrl.mi.objectives import Dv
 
@@ -55,7 +62,7 @@ class StatisticsRatio(LogRatio):
         return read
 
 
-class Mine(TrainedEstimator):
+class Mine(StoppedEstimator):
     """MINE: a network of (x, y) against permuted y, without a start from a Gaussian.
 
     The bound is that of :class:`mimrl.mi.mine.MINE`, maximised with Adam; validation rows inside
@@ -64,24 +71,17 @@ class Mine(TrainedEstimator):
     over all combinations of a batch, other critics and the Gaussian start.
     """
 
-    smallest: ClassVar[int] = 60
-
-    preprocessing: Preprocessing = Field(
-        "normal_scores", description="map of each column, fitted on the fitting rows"
-    )
     loss: MineLoss = Field("mine", description="bound and gradient")
     alpha: float | None = Field(
         None, gt=0, le=1, description="share of a new batch in the moving average of 'mine', 0.01"
     )
-    hidden: int = Field(128, ge=1, description="hidden width of the statistics network")
-    layers: int = Field(2, ge=0, description="hidden layers after the input layer")
-    batch_size: int = Field(512, ge=2, description="rows a step")
-    rate: float = Field(2e-3, gt=0, description="Adam's learning rate")
-    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
-    steps: int = Field(2000, ge=1, description="most steps")
-    check_every: int = Field(25, ge=1, description="steps between looks at the validation rows")
-    patience: int = Field(10, ge=1, description="looks without improvement that end a training")
-    validation: float = Field(0.2, gt=0, lt=1, description="share of fitting rows that validate")
+    hidden: Hidden = 128
+    layers: Layers = 2
+    batch_size: BatchSize = 512
+    weight_decay: WeightDecay = 1e-2
+    steps: Steps = 2000
+    patience: Patience = 10
+    validation: Validation = 0.2
 
     @model_validator(mode="after")
     def _only_options_with_an_effect(self) -> Mine:
@@ -94,7 +94,7 @@ class Mine(TrainedEstimator):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             mine = self._mine(pair.x.shape[1] + pair.y.shape[1]).to(self.device)
-        settings = self._fit_settings()
+        settings = self.fit_settings(weight_decay=self.weight_decay, batch_size=self.batch_size)
         x, y = tensors(pair, mine)
         generator = torch.Generator().manual_seed(seed)
         fitting, held = split_rows(len(x), settings, generator, x.device)
@@ -131,17 +131,6 @@ class Mine(TrainedEstimator):
         if self.loss == "fdiv":  # whose optimum is 1 + log ratio
             torch.nn.init.ones_(network[-1].bias)  # type: ignore[arg-type]
         return MINE(network, self.loss, alpha=0.01 if self.alpha is None else self.alpha)
-
-    def _fit_settings(self) -> FitSettings:
-        return FitSettings(
-            rate=self.rate,
-            weight_decay=self.weight_decay,
-            batch_size=self.batch_size,
-            steps=self.steps,
-            check_every=self.check_every,
-            patience=self.patience,
-            validation=self.validation,
-        )
 
 
 def _held_out(mine: MINE, x: Tensor, y: Tensor, seed: int) -> float:

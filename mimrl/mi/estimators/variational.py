@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -29,13 +29,13 @@ from mimrl.mi.estimators.critic_reading import (
     score_matrix,
     tensors,
 )
-from mimrl.mi.estimators.crossfitting import Learned, TrainedEstimator
+from mimrl.mi.estimators.crossfitting import Learned
 from mimrl.mi.estimators.curves import Recorder, training_doubts
 from mimrl.mi.estimators.features import Features
 from mimrl.mi.estimators.interface import Floats
-from mimrl.mi.estimators.preprocessing import Preprocessing
 from mimrl.mi.estimators.samples import Pair
 from mimrl.mi.estimators.started import StartedCritic, silence
+from mimrl.mi.estimators.stopped import StoppedEstimator, WeightDecay
 from mimrl.mi.objectives import (
     Baseline,
     Bound,
@@ -65,7 +65,7 @@ LARGE_RELATIVE_ERROR = 0.25
 VALIDATION_GROUP = 256
 
 
-class Variational(TrainedEstimator):
+class Variational(StoppedEstimator):
     """A lower bound (JS and SMILE: an estimate) maximised over a critic, read on other rows.
 
     The bounds are those of :mod:`mimrl.mi.bounds`. The critic sees canonical coordinates and
@@ -82,11 +82,6 @@ class Variational(TrainedEstimator):
     1.0
     """
 
-    smallest: ClassVar[int] = 60
-
-    preprocessing: Preprocessing = Field(
-        "normal_scores", description="map of each column, fitted on the fitting rows"
-    )
     bound: BoundName = Field("infonce", description="what is maximised and read")
     critic: CriticName = Field("separable", description="network that scores a pair")
     gaussian: bool = Field(True, description="start from the log ratio of a Gaussian pair")
@@ -112,12 +107,7 @@ class Variational(TrainedEstimator):
     batch_size: int | None = Field(
         None, ge=2, description="rows scored against each other in training, 256 (concatenated 64)"
     )
-    rate: float = Field(2e-3, gt=0, description="Adam's learning rate")
-    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
-    steps: int = Field(1500, ge=1, description="most steps")
-    check_every: int = Field(25, ge=1, description="steps between looks at the validation rows")
-    patience: int = Field(6, ge=1, description="looks without improvement that end a training")
-    validation: float = Field(0.15, gt=0, lt=1, description="share of fitting rows that validate")
+    weight_decay: WeightDecay = 1e-2
 
     @model_validator(mode="after")
     def _only_options_with_an_effect(self) -> Variational:
@@ -193,16 +183,11 @@ class Variational(TrainedEstimator):
         return self.reading or (CONCATENATED_GROUP if self.critic == "concatenated" else GROUP)
 
     def _fit_settings(self) -> FitSettings:
-        return FitSettings(
+        return self.fit_settings(
             hidden=self._given("hidden"),
             layers=self._given("layers"),
-            rate=self.rate,
             weight_decay=self.weight_decay,
             batch_size=self.batch_size or BATCH[self.critic],
-            steps=self.steps,
-            check_every=self.check_every,
-            patience=self.patience,
-            validation=self.validation,
         )
 
     def _model(self, seen: Pair, correlations: Any) -> VariationalMI:
