@@ -54,12 +54,21 @@ class Batch:
         return steps < self.lengths[name][:, None]
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
+        """The same batch on another device; ``lengths`` stay where they are.
+
+        Packed sequences need lengths on the host, and fetching them from a GPU would wait for all
+        that it still has to do. Nothing waits for the copies of pinned memory.
+        """
+
+        def move(values: Tensor) -> Tensor:
+            return values.to(device, non_blocking=values.is_pinned())
+
         return Batch(
-            rows=self.rows.to(device),
-            inputs={name: value.to(device) for name, value in self.inputs.items()},
-            lengths={name: value.to(device) for name, value in self.lengths.items()},
-            labels=self.labels.to(device),
+            rows=move(self.rows),
+            inputs={name: move(values) for name, values in self.inputs.items()},
+            lengths=self.lengths,
+            labels=move(self.labels),
+            global_rows=None if self.global_rows is None else move(self.global_rows),
         )
 
 

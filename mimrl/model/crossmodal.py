@@ -99,7 +99,9 @@ class CrossModalTransformer(Fusion):
 
     def forward(self, sequences: Sequence[Tensor], lengths: Sequence[Tensor]) -> Tensor:
         """See :meth:`Fusion.forward`."""
-        masks = [step_mask(n, s.shape[1]) for s, n in zip(sequences, lengths, strict=True)]
+        masks = [
+            step_mask(n, s.shape[1], s.device) for s, n in zip(sequences, lengths, strict=True)
+        ]
         placed = [self._placed(s, n) for s, n in zip(sequences, lengths, strict=True)]
         learnt: list[list[Tensor]] = [[] for _ in sequences]
         for (target, source), layers in zip(self.pairs, self.cross, strict=True):

@@ -208,7 +208,8 @@ class CubeMlp(Fusion):
             cut = sequence[:, :steps]
             x = functional.pad(cut, (0, 0, 0, steps - cut.shape[1]))
             if self.settings.length_scaling:
-                x = x * (steps / length.clamp(min=1, max=steps).to(x.dtype))[:, None, None]
+                valid = length.clamp(min=1, max=steps).to(x.device, x.dtype, non_blocking=True)
+                x = x * (steps / valid)[:, None, None]
             fitted.append(x)
         return torch.stack(fitted, dim=2)
 

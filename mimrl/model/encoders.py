@@ -158,7 +158,7 @@ class TextEncoder(nn.Module):
             ``(B, T, d_text)``, zero at padded steps and for samples without text.
         """
         # A row without any valid key would be NaN in attention: let it see one, then zero it.
-        mask = step_mask(lengths.clamp(min=1), ids.shape[1]).to(ids.dtype)
+        mask = step_mask(lengths.clamp(min=1), ids.shape[1], ids.device).to(ids.dtype)
         states = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
         return zero_padding(states, lengths)
 

@@ -80,7 +80,7 @@ class OriginalMimrl(nn.Module):
         text = self.network.text_encoder
         if text is None or encoder is not text or values.ndim != 2:
             raise ShapeError(f"{name}: expected (B, T) token ids, got {tuple(values.shape)}")
-        mask = step_mask(lengths, values.shape[1]).to(values.dtype)
+        mask = step_mask(lengths, values.shape[1], values.device).to(values.dtype)
         states = text.transformer(input_ids=values, attention_mask=mask).last_hidden_state
         return text.dropout(text.projection(states))
 
