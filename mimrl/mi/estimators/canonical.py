@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mimrl.mi.canonical import canonical_maps
 from mimrl.mi.estimators.samples import Pair
 
 Floats = npt.NDArray[np.float64]
-
-SMALLEST_SHARE = 1e-9
-"""A direction with less than this share of the largest variance is a function of the others."""
 
 LARGEST_CORRELATION = 0.99999
 """A larger one is a deterministic relation, which has no density."""
@@ -46,7 +44,7 @@ class Canonical:
     @classmethod
     def fit(cls, pair: Pair) -> Canonical:
         """Directions from all rows given, correlations from five inner folds of them."""
-        whole = _directions(pair)
+        whole = canonical_maps(pair.x, pair.y)
         return cls(*whole, correlations=_held_out_correlations(pair, len(_shared(whole[1]))))
 
     def __call__(self, pair: Pair) -> Pair:
@@ -70,29 +68,13 @@ def gaussian_log_ratio(pair: Pair, correlations: Floats) -> Floats:
     return -(bend + 0.5 * np.log(left)).sum(axis=1)
 
 
-def _directions(pair: Pair) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
-    """Centres, and maps to all canonical coordinates."""
-    centres = pair.x.mean(axis=0), pair.y.mean(axis=0)
-    x, y = pair.x - centres[0], pair.y - centres[1]
-    white_x, white_y = _whitening(x), _whitening(y)
-    cross = (x @ white_x).T @ (y @ white_y) / len(pair)
-    left, _, right = np.linalg.svd(cross, full_matrices=True)
-    return centres, (white_x @ left, white_y @ right.T)
-
-
-def _whitening(centred: Floats) -> Floats:
-    """``(d, r)``: the rows times it are uncorrelated and of variance 1."""
-    variances, directions = np.linalg.eigh(centred.T @ centred / len(centred))
-    kept = variances > SMALLEST_SHARE * max(float(variances[-1]), 0.0)
-    return directions[:, kept] / np.sqrt(variances[kept])
-
-
 def _held_out_correlations(pair: Pair, count: int) -> Floats:
     """Mean over folds of the correlations of directions that the other folds chose."""
     parts = np.arange(len(pair)) % INNER_FOLDS
     found = np.zeros((INNER_FOLDS, count))
     for number in range(INNER_FOLDS):
-        centres, maps = _directions(pair.select(np.flatnonzero(parts != number)))
+        others = pair.select(np.flatnonzero(parts != number))
+        centres, maps = canonical_maps(others.x, others.y)
         u, v = _mapped(pair.select(np.flatnonzero(parts == number)), centres, maps)
         shared = min(u.shape[1], v.shape[1], count)
         u, v = u[:, :shared], v[:, :shared]

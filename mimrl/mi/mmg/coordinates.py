@@ -14,13 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mimrl.errors import EstimationError
+from mimrl.mi.canonical import SMALLEST_SHARE, CanonicalMaps, canonical_maps
 from mimrl.mi.mmg.linear import LinearDenoisers
 
 Floats = npt.NDArray[np.float64]
 Preprocess = Literal["whiten", "rescale", "none"]
-
-SMALLEST_SHARE = 1e-12
-"""A direction with less than this share of the largest variance is a function of the others."""
 
 SMALLEST_REST = 1e-12
 """Below this unexplained share of a direction's variance y determines it, up to rounding."""
@@ -74,7 +72,7 @@ class Coordinates:
             EstimationError: y determines a direction of x, or x one of y: their information is
                 infinite.
         """
-        maps = _canonical(x, y)
+        maps = _affine(canonical_maps(x, y))
         correlations, rest = _held_out(x, y, min(part.matrix.shape[1] for part in maps))
         linear = LinearDenoisers.diagonal(correlations, *(part.matrix.shape[1] for part in maps))
         linear.rest_variances[: len(rest)] = rest
@@ -113,24 +111,9 @@ def _seen_from(
     return LinearDenoisers(variances, basis, slopes, rest_variances, rest_basis)
 
 
-def _canonical(x: Floats, y: Floats) -> tuple[Affine, Affine]:
-    centres = x.mean(axis=0), y.mean(axis=0)
-    x, y = x - centres[0], y - centres[1]
-    white = _whitening(x), _whitening(y)
-    cross = (x @ white[0]).T @ (y @ white[1]) / len(x)
-    left, _, right = np.linalg.svd(cross, full_matrices=True)
-    return Affine(centres[0], white[0] @ left), Affine(centres[1], white[1] @ right.T)
-
-
-def _whitening(centred: Floats) -> Floats:
-    """``(d, r)``: the rows times it are uncorrelated and of variance 1."""
-    # Units first: the smallest directions of columns of very different size keep their digits.
-    spread = centred.std(axis=0)
-    units = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1.0), 0.0)
-    scaled = centred * units
-    variances, directions = np.linalg.eigh(scaled.T @ scaled / len(scaled))
-    kept = variances > SMALLEST_SHARE * variances[-1]
-    return units[:, None] * directions[:, kept] / np.sqrt(variances[kept])
+def _affine(canonical: CanonicalMaps) -> tuple[Affine, Affine]:
+    (first, second), (left, right) = canonical
+    return Affine(first, left), Affine(second, right)
 
 
 def _held_out(x: Floats, y: Floats, count: int) -> tuple[Floats, Floats]:
@@ -142,7 +125,7 @@ def _held_out(x: Floats, y: Floats, count: int) -> tuple[Floats, Floats]:
     moments = np.zeros((3, count))
     for number in range(INNER_FOLDS):
         held = parts == number
-        maps = _canonical(x[~held], y[~held])
+        maps = _affine(canonical_maps(x[~held], y[~held]))
         u, v = maps[0](x[held])[:, :count], maps[1](y[held])[:, :count]
         for row, product in enumerate((u * v, u * u, v * v)):
             moments[row, : product.shape[1]] += product.sum(axis=0)
