@@ -4,7 +4,7 @@ The set-up of Poole et al. (2019) and Song and Ermon (2020): x and y have 20 dim
 k of one correlates with coordinate k of the other; every step draws a fresh batch, and the
 information is raised after every so many steps while the critic trains on. So nothing is learned
 by heart, and what is read is the bound itself on batches of this size. The published stairs have
-4,000 steps; these are shorter, and the last third of each is read.
+4,000 steps; the last third of each is read.
 
 Bias is the mean of the batches' values less the truth, `sd` their standard deviation. With
 `--critic exact` nothing is trained: the scores are the true log ratios, and what is left are the
@@ -190,7 +190,7 @@ def options() -> argparse.ArgumentParser:
     )
     found.add_argument("--json", type=Path, metavar="OUT", help="write all numbers to this file")
     found.add_argument("--picture", type=Path, metavar="PNG", help="write the curves to this file")
-    found.add_argument("--steps", type=int, default=800, help="a stair; published 4000")
+    found.add_argument("--steps", type=int, default=4000, help="a stair; as published")
     found.add_argument("--batch", type=int, nargs="+", default=[64, 128], help="rows a step")
     found.add_argument("--bounds", nargs="+", choices=BOUNDS, default=list(BOUNDS))
     found.add_argument("--critic", choices=[*CRITICS, EXACT], default="separable")
