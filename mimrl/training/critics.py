@@ -12,7 +12,7 @@ the same mapping for a whole split, without gradients.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mimrl import mi
+from mimrl.mi.bank import Bank
 from mimrl.settings.information import (
     Baseline,
     Bound,
@@ -105,9 +106,27 @@ class Critics(nn.Module):
             for name in self.variables
         }
 
+    def bank(
+        self,
+        variables: Variables,
+        *,
+        size: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        generator: torch.Generator | None = None,
+    ) -> Bank:
+        """A bank of standardised variables.
+
+        Args:
+            variables: of a whole split, on the critics' scale.
+            size: product samples are drawn from so many rows, chosen at random; None: from all.
+            dtype: how the bank is kept.
+            generator: chooses the rows; needed only with ``size``.
+        """
+        return Bank(variables, dtype=dtype)
+
     def losses(
-        self, rows: Variables, bank: Variables, generator: torch.Generator
-    ) -> Iterator[tuple[str, Tensor]]:
+        self, rows: Variables, bank: Bank | Variables, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         """The stage-1 loss of every term: minus its bound, or the classifier's cross-entropy.
 
         Args:
@@ -115,11 +134,10 @@ class Critics(nn.Module):
             bank: standardised variables of the whole split that ``rows`` are taken from.
             generator: draws the product samples.
         """
-        for term in self.table:
-            yield term.name, self.loss(term, rows, bank, generator)
+        return {term.name: self.loss(term, rows, bank, generator) for term in self.table}
 
     def loss(
-        self, term: Term, rows: Variables, bank: Variables, generator: torch.Generator
+        self, term: Term, rows: Variables, bank: Bank | Variables, generator: torch.Generator
     ) -> Tensor:
         """The stage-1 loss of one term; arguments as in :meth:`losses`."""
         estimator = self.estimators[term.name]
@@ -131,7 +149,7 @@ class Critics(nn.Module):
     def values(
         self,
         rows: Variables,
-        bank: Variables,
+        bank: Bank | Variables,
         generator: torch.Generator,
         wanted: Collection[str] | None = None,
         *,
@@ -157,7 +175,7 @@ class Critics(nn.Module):
         self,
         term: Term,
         rows: Variables,
-        bank: Variables,
+        bank: Bank | Variables,
         generator: torch.Generator,
         *,
         bank_rows: Tensor | None = None,
@@ -224,10 +242,12 @@ class Critics(nn.Module):
         self,
         term: Term,
         rows: Variables,
-        bank: Variables,
+        bank: Bank | Variables,
         generator: torch.Generator,
         anchors: mi.Anchors | None = None,
     ) -> mi.ProductSamples:
+        if isinstance(bank, Bank):
+            bank = bank.variables
         triples = _triples(term, bank)
         neighbours, size = self.settings.conditional.neighbours, len(bank[LABEL])
         most = size * neighbours // (neighbours + 1)  # anchors leave the bank, neighbours do not

@@ -22,6 +22,7 @@ class Place(IntEnum):
     STAGE2 = 2
     READING = 3
     CONTROL = 4
+    BANK = 5
 
 
 def derive(seed: int, place: Place, *index: int) -> int:
