@@ -52,8 +52,14 @@ def _run(arguments: argparse.Namespace) -> None:
         resume=arguments.resume,
         overwrite=arguments.overwrite,
         progress=sys.stderr.isatty(),
+        say=_say if len(seeds) > 1 else None,
     )
     sys.stdout.write(f"{summary.table()}\n\nresults: {summary.folder}\n")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -79,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         "overrides", metavar="key=value", nargs="*", help="settings that win over the file"
     )
     parser.add_argument(
-        "--seeds", type=_seeds, metavar="0,1,2", help="train once for each seed, then summarise"
+        "--seeds", type=seed_list, metavar="0,1,2", help="train once for each seed, then summarise"
     )
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), help="wins over the setting 'device'"
@@ -98,7 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def seed_list(text: str) -> tuple[int, ...]:
+    """The seeds of an argument like ``0,1,2``.
+
+    Raises:
+        argparse.ArgumentTypeError: anything but different integers from 0 to 2^31 - 1.
+    """
     try:
         seeds = tuple(int(part) for part in text.split(","))
     except ValueError:

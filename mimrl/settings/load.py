@@ -31,7 +31,7 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Setti
         MissingFileError: ``path`` does not exist.
         ConfigError: every problem of the file and the overrides, in one message.
     """
-    tree = {} if path is None else _read(Path(path))
+    tree = {} if path is None else read_yaml(Path(path))
     problems = []
     for override in overrides:
         try:
@@ -86,11 +86,24 @@ _Yaml.add_implicit_resolver(  # YAML 1.1 takes 1e-3 for text; 1.2 and its users 
 )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(
+    path: Path,
+    what: str = "settings file",
+    hint: str = "configs/ holds one for each data set",
+) -> dict[str, Any]:
+    """A YAML file as a mapping, with 1e-3 as a number and no key twice.
+
+    Args:
+        path: the file.
+        what: what the file is, for the message where there is none.
+        hint: what to do then.
+
+    Raises:
+        MissingFileError: ``path`` does not exist.
+        ConfigError: it is not YAML, or no mapping.
+    """
     if not path.is_file():
-        raise MissingFileError(
-            f"settings file {path} does not exist; configs/ holds one for each data set"
-        )
+        raise MissingFileError(f"{what} {path} does not exist; {hint}")
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
     except (yaml.YAMLError, UnicodeDecodeError) as error:

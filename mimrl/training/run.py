@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from mimrl.model.model import MIMRL
 from mimrl.settings import Settings, dump, from_mapping
 from mimrl.training import checkpoint
 from mimrl.training.controls import read_terms
+from mimrl.training.costs import logged_seconds, seed_line
 from mimrl.training.curves import draw_curves
 from mimrl.training.frozen import with_hidden_states
 from mimrl.training.inference import Features, encode
@@ -108,27 +109,43 @@ def train_seeds(
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
+    say: Callable[[str], None] | None = None,
 ) -> Summary:
     """Trains once a seed and summarises; with several seeds also writes ``summary.json``.
+
+    Args:
+        settings: everything the runs depend on, but for the seed.
+        seeds: one run each, in this order.
+        resume: see :func:`train`; a seed that is complete costs nothing.
+        overwrite: see :func:`train`.
+        progress: see :func:`train`.
+        say: gets a line after each seed: what it cost and what is left.
 
     Raises:
         ConfigError: no seed, or one twice; also whatever :func:`train` raises.
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds must be one or more different numbers, got {list(seeds)}")
-    results = [
-        train(
-            settings.model_copy(update={"seed": seed}),
-            resume=resume,
-            overwrite=overwrite,
-            progress=progress,
-        )
-        for seed in seeds
-    ]
     folder = Path(settings.output) / settings.name
+    metric = selection_metric(settings)
+    left = [seed for seed in seeds if not (resume and (folder / f"seed{seed}" / METRICS).is_file())]
+    results, costs = [], {}
+    for seed in seeds:
+        started = time.perf_counter()
+        chosen = settings.model_copy(update={"seed": seed})
+        result = train(chosen, resume=resume, overwrite=overwrite, progress=progress)
+        wall = time.perf_counter() - started
+        results.append(result)
+        costs[seed] = max(wall, logged_seconds(read_log(result.folder)))
+        if say is not None:
+            mean = sum(costs.values()) / len(costs)
+            spent = wall if seed in left else None
+            left = [one for one in left if one != seed]
+            value = result.metrics["valid"][metric]
+            say(seed_line(seed, metric, value, spent, len(left), len(seeds), mean))
     metrics = {result.seed: result.metrics for result in results}
     epochs = {result.seed: result.epoch for result in results}
-    summary = summarise(folder, selection_metric(settings), metrics, epochs)
+    summary = summarise(folder, metric, metrics, epochs, costs)
     if len(results) > 1:
         write_json(folder / "summary.json", summary.as_dict())
     return summary

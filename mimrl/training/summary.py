@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mimrl.training.costs import duration
 
 Metrics = Mapping[str, float]
 
@@ -23,6 +25,7 @@ class Summary:
         epochs: seed -> chosen epoch.
         mean: split -> metric -> mean over seeds.
         deviation: split -> metric -> sample standard deviation over seeds (nan for one seed).
+        seconds: seed -> seconds of all its epochs, also of those before it was resumed.
     """
 
     folder: Path
@@ -31,6 +34,7 @@ class Summary:
     epochs: Mapping[int, int]
     mean: Mapping[str, Metrics]
     deviation: Mapping[str, Metrics]
+    seconds: Mapping[int, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain containers, for JSON."""
@@ -40,6 +44,7 @@ class Summary:
             "epochs": {str(seed): epoch for seed, epoch in self.epochs.items()},
             "mean": dict(self.mean),
             "standard_deviation": dict(self.deviation),
+            "seconds": {str(seed): round(value, 1) for seed, value in self.seconds.items()},
         }
 
     def table(self) -> str:
@@ -55,6 +60,9 @@ class Summary:
         for metric in self.mean["valid"]:
             cells = "".join(f"{self._cell(split, metric):>18}" for split in ("valid", "test"))
             lines.append(f"{metric:14}{cells}")
+        if self.seconds:
+            each = f" ({duration(sum(self.seconds.values()) / count)} a seed)" if count > 1 else ""
+            lines.append(f"training took {duration(sum(self.seconds.values()))}{each}")
         return "\n".join(lines)
 
     def _cell(self, split: str, metric: str) -> str:
@@ -67,6 +75,7 @@ def summarise(
     selected_by: str,
     seeds: Mapping[int, Mapping[str, Metrics]],
     epochs: Mapping[int, int],
+    seconds: Mapping[int, float] | None = None,
 ) -> Summary:
     """Means and sample standard deviations over seeds, from unrounded values."""
     splits = next(iter(seeds.values()))
@@ -80,6 +89,7 @@ def summarise(
         seeds=seeds,
         epochs=epochs,
         mean={s: {m: float(v.mean()) for m, v in x.items()} for s, x in values.items()},
+        seconds=seconds or {},
         deviation={s: {m: _deviation(v) for m, v in x.items()} for s, x in values.items()},
     )
 

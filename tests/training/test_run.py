@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,24 @@ def test_summary_over_seeds(tmp_path):
     assert "accuracy" in summary.table()
     with pytest.raises(ConfigError, match="seeds"):
         train_seeds(settings, [0, 0], progress=False)
+
+
+def test_each_seed_says_what_it_cost_and_complete_ones_are_free(tmp_path):
+    settings = small_settings(tmp_path, "training.epochs=1", "training.controls=0")
+    first = train_seeds(settings, [0], progress=False)
+    assert "training took" in first.table()
+    said = []
+    summary = train_seeds(settings, [0, 1], resume=True, progress=False, say=said.append)
+    number = r"(\d+\.\d s|\d+ s)"
+    value = r"valid accuracy \d\.\d{4}"
+    before = rf"seed 0: complete before, {value}; 1 of 2 left, about {number}"
+    assert re.fullmatch(before, said[0])
+    assert re.fullmatch(rf"seed 1: {number}, {value}; 0 of 2 left", said[1])
+    assert len(said) == 2
+    log = read_log(tmp_path / "run" / "seed0")
+    assert summary.seconds[0] == pytest.approx(sum(log[0]["seconds"].values()))
+    assert summary.seconds[1] > 0
+    assert "a seed)" in summary.table()
 
 
 @pytest.mark.parametrize(
