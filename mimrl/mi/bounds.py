@@ -286,8 +286,8 @@ def _log_leave_one_out_mean(scores: Tensor) -> Tensor:
     whole sum; the largest entry of each column is therefore left out by masking, and only the
     others, each at most half of the sum, by subtraction.
     """
-    top = torch.zeros_like(scores, dtype=torch.bool)
-    top.scatter_(0, scores.argmax(dim=0, keepdim=True), value=True)
+    rows = torch.arange(len(scores), device=scores.device)[:, None]
+    top = rows == scores.argmax(dim=0, keepdim=True)
     total = scores.logsumexp(dim=0, keepdim=True)
     without_top = scores.masked_fill(top, -math.inf).logsumexp(dim=0, keepdim=True)
     share = (scores - total).masked_fill(top, -1.0).exp()

@@ -121,13 +121,13 @@ def read_out(joint: Tensor, product: Tensor, estimator: Estimator) -> Tensor:
     """Information from log ratios: the mean, DV or NWJ.
 
     Args:
-        joint: ``(N,)`` log ratios of joint samples.
-        product: ``(M,)`` log ratios of product samples.
+        joint: ``(..., N)`` log ratios of joint samples.
+        product: ``(..., M)`` log ratios of product samples.
         estimator: ``ldr`` mean log ratio of the joint samples; ``dv`` minus the log of the mean
             ratio of the product samples; ``nwj`` plus one minus that mean.
 
     Returns:
-        0-d, in nats.
+        ``(...)``, in nats.
 
     Raises:
         EstimationError: unknown estimator, or no samples.
@@ -141,13 +141,13 @@ def read_out(joint: Tensor, product: Tensor, estimator: Estimator) -> Tensor:
     >>> read_out(ratio, torch.zeros(4), "nwj").item() == ratio[0].item()
     True
     """
-    if not len(joint) or (estimator != "ldr" and not len(product)):
+    if not joint.shape[-1] or (estimator != "ldr" and not product.shape[-1]):
         raise EstimationError("an estimate needs joint and product samples, got none")
     if estimator == "ldr":
-        return joint.mean()
-    log_mean = product.logsumexp(dim=0) - math.log(max(len(product), 1))
+        return joint.mean(dim=-1)
+    log_mean = product.logsumexp(dim=-1) - math.log(max(product.shape[-1], 1))
     if estimator == "dv":
-        return joint.mean() - log_mean
+        return joint.mean(dim=-1) - log_mean
     if estimator == "nwj":
-        return 1 + joint.mean() - log_mean.exp()
+        return 1 + joint.mean(dim=-1) - log_mean.exp()
     raise EstimationError(f"estimator must be nwj, dv or ldr, got {estimator!r}")

@@ -213,7 +213,7 @@ class Mine(Bound):
         pairs = bounds.diagonal(scores).mean()
         log_mean = bounds.log_mean_exp_off_diagonal(scores)
         denominator = self._denominator(log_mean.detach())
-        return _gradient_of(pairs - (log_mean - denominator).exp(), at=pairs - log_mean)
+        return mine_objective(pairs, log_mean, denominator)
 
     def value(self, scores: Tensor, y: Tensor) -> Tensor:
         """:func:`mimrl.mi.bounds.dv`."""
@@ -227,12 +227,23 @@ class Mine(Bound):
         return self.log_average.clone()
 
 
+def mine_objective(pairs: Tensor, log_mean: Tensor, denominator: Tensor) -> Tensor:
+    """DV with MINE's gradient, from its two parts; all of one shape.
+
+    Args:
+        pairs: ``E_d[s]``.
+        log_mean: ``log E_o[e^s]`` of the batch.
+        denominator: logarithm of what the gradient of ``E_o[e^s]`` is divided by, detached.
+    """
+    return _gradient_of(pairs - (log_mean - denominator).exp(), at=pairs - log_mean)
+
+
 def moved_average(log_average: Tensor, log_mean: Tensor, decay: float) -> Tensor:
     """MINE's moving average of E[e^score] after one more batch, in log space.
 
     Args:
-        log_average: 0-d; -inf before the first batch, which then is the average.
-        log_mean: 0-d, of the new batch.
+        log_average: any shape; -inf before the first batch, which then is the average.
+        log_mean: the same shape, of the new batch.
         decay: share of the new batch, in (0, 1].
     """
     kept = log_average + (math.log1p(-decay) if decay < 1 else -math.inf)
