@@ -52,6 +52,11 @@ MAY_IMPORT = {
     "mimrl.command": (
         *("mimrl", "mimrl.errors", "mimrl.exits", "mimrl.settings", "mimrl.training"),
     ),
+    "mimrl.tune": (
+        *("mimrl", "mimrl.errors", "mimrl.exits", "mimrl.terms", "mimrl.pretrained"),
+        *("mimrl.settings", "mimrl.mi", "mimrl.datasets", "mimrl.model", "mimrl.training"),
+        "mimrl.command",
+    ),
     "lsmi": ("mimrl.errors", "mimrl.mi"),
     "lsmi.features": ("mimrl",),
     "lsmi.sources": ("mimrl",),
@@ -174,7 +179,7 @@ def test_console_commands():
     names = {
         script.name: script for script in scripts if script.value.split(".")[0] in ("mimrl", "lsmi")
     }
-    assert set(names) == {"mimrl-train", "mimrl-lsmi"}
+    assert set(names) == {"mimrl-train", "mimrl-tune", "mimrl-lsmi"}
     assert all(callable(script.load()) for script in names.values())
 
 

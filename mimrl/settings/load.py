@@ -61,6 +61,11 @@ def from_mapping(
     return settings
 
 
+def problems_of(tree: Mapping[str, Any]) -> list[Problem]:
+    """What a first look finds wrong with nested mappings; empty where they are settings."""
+    return _validate(_tuples(tree))[1]
+
+
 def dump(settings: Settings) -> str:
     """The complete settings as YAML that :func:`load` reads back to equal settings."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,126 @@
+"""Signs of life of a running trial, and trials whose worker has ended without a word.
+
+Optuna's own heartbeat works with SQL storages only; a journal file needs one as well.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from mimrl.tune.ledger import BEAT, LOST, OUTCOME, REASON, WORKER
+
+INTERVAL = 20.0
+GRACE = 240.0
+RETRIES = 2
+RETRY_OF = "retry_of"
+
+
+class Beating:
+    """Writes a time into a running trial every ``INTERVAL`` seconds, for as long as it lasts."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self._trial = trial
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Beating:
+        self._trial.set_user_attr(WORKER, worker_name())
+        self._trial.set_user_attr(BEAT, time.time())
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._over.wait(INTERVAL):
+            try:
+                self._trial.set_user_attr(BEAT, time.time())
+            except Exception:  # a busy storage: the next beat comes
+                continue
+
+
+def worker_name() -> str:
+    """``host:process``; containers of one host that number processes apart are told apart."""
+    return f"{_host()}:{os.getpid()}"
+
+
+def is_dead(trial: FrozenTrial) -> bool:
+    """Whether a running trial's worker has ended: its process is gone, or it long gave no sign."""
+    host, _, process = str(trial.user_attrs.get(WORKER, "")).rpartition(":")
+    if host == _host() and not _alive(int(process)):
+        return True
+    return silence(trial) > GRACE
+
+
+def silence(trial: FrozenTrial) -> float:
+    """Seconds since a running trial's last sign of life."""
+    begun = trial.datetime_start.timestamp() if trial.datetime_start is not None else 0.0
+    return time.time() - float(trial.user_attrs.get(BEAT, begun))
+
+
+def bury(study: Study) -> list[int]:
+    """Marks trials of dead workers as lost, and has each tried again up to ``RETRIES`` times.
+
+    Returns:
+        Numbers of the trials that were found lost now, by this worker.
+    """
+    found = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if is_dead(trial) and fail(study, trial.number, LOST, "its worker ended without a word"):
+            retry(study, trial)
+            found.append(trial.number)
+    return found
+
+
+def fail(study: Study, number: int, outcome: str, reason: str) -> bool:
+    """Ends a running trial without a value; False where another worker was first."""
+    trial = next(t for t in study.get_trials(deepcopy=False) if t.number == number)
+    try:
+        # the outcome first: what has ended cannot be written to
+        optuna.Trial(study, trial._trial_id).set_user_attr(OUTCOME, outcome)
+        optuna.Trial(study, trial._trial_id).set_user_attr(REASON, reason)
+        study.tell(number, state=TrialState.FAIL)
+    except (ValueError, RuntimeError):  # it has ended already
+        return False
+    return True
+
+
+def retry(study: Study, trial: FrozenTrial) -> None:
+    """Puts the settings of a lost trial into the queue, unless they were lost too often."""
+    history = [*trial.user_attrs.get(RETRY_OF, []), trial.number]
+    if trial.params and len(history) <= RETRIES:
+        study.enqueue_trial(dict(trial.params), user_attrs={RETRY_OF: history})
+
+
+def _host() -> str:
+    space = Path("/proc/self/ns/pid")
+    try:
+        return f"{socket.gethostname()}/{space.stat().st_ino}"
+    except OSError:  # no Linux
+        return socket.gethostname()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # someone else's, but there
+        return True
+    return True

@@ -1,0 +1,113 @@
+"""Where a study is kept: sqlite for one host, a journal file for many, or any SQL server."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
+
+from mimrl.errors import ConfigError, MimrlError, MissingFileError
+
+JOURNAL, SQLITE = "journal:///", "sqlite:///"
+BUSY = 100.0
+ATTEMPTS = 8
+FORMS = (
+    "expected sqlite:///runs/tune.db (one host), journal:///shared/tune.log (several hosts with a "
+    "common folder), or the URL of a server such as postgresql://user:password@host/database; "
+    "three slashes start a relative path, four an absolute one"
+)
+
+
+class StorageError(MimrlError, OSError):
+    """The storage of a study broke down while it was used."""
+
+
+def open_storage(url: str, *, create: bool = True) -> BaseStorage:
+    """The storage behind a URL.
+
+    Args:
+        url: ``journal:///FILE`` or a URL of SQLAlchemy.
+        create: make the file where there is none.
+
+    Raises:
+        ConfigError: no such kind of storage, no access, or its driver is not installed.
+        MissingFileError: there is no such file, and none is to be made.
+    """
+    for prefix in (JOURNAL, SQLITE):
+        if url.startswith(prefix) and url != prefix:
+            _file(Path(url.removeprefix(prefix)), url, create)
+    if url.startswith(JOURNAL) and url != JOURNAL:
+        return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL)))
+    try:
+        return _database(url)
+    except ArgumentError as error:
+        raise ConfigError(f"--storage {shown(url)} names no storage; {FORMS}") from error
+    except ImportError as error:
+        raise ConfigError(
+            f"--storage {shown(url)}: the driver of this database is not installed ({error})"
+        ) from error
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise ConfigError(f"--storage {shown(url)} cannot be opened: {_reason(error)}") from error
+
+
+def shown(url: str) -> str:
+    """The URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
+
+
+@contextmanager
+def guarded_storage(url: str) -> Iterator[None]:
+    """Turns what a broken storage raises into one message.
+
+    Raises:
+        StorageError: the storage did not answer, or not as it should.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise StorageError(
+            f"the storage {shown(url)} failed: {_reason(error)}; the same command goes on when it "
+            "is back"
+        ) from error
+
+
+def _database(url: str) -> RDBStorage:
+    """Several workers that start at once may all try to make the tables: losers look again."""
+    sqlite = url.startswith("sqlite:")
+    options = {"connect_args": {"timeout": BUSY}} if sqlite else {"pool_pre_ping": True}
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return RDBStorage(url, engine_kwargs=options)
+        except (OperationalError, IntegrityError) as error:
+            if attempt == ATTEMPTS or not any(
+                sign in str(error) for sign in ("already exists", "UNIQUE", "locked", "duplicate")
+            ):
+                raise
+        time.sleep(random.Random().uniform(0.05, 0.3) * attempt)
+    raise ConfigError(f"--storage {shown(url)} cannot be opened")
+
+
+def _file(path: Path, url: str, create: bool) -> None:
+    if not create and not path.is_file():
+        raise MissingFileError(
+            f"{path}, named by --storage {url}, does not exist; there is no study"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--storage {url}: its folder cannot be made ({error})") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error.__cause__ or error).strip().split("\n")[0]
