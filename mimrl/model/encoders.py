@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from mimrl import pretrained
 from mimrl.errors import ConfigError, ShapeError
 from mimrl.model.masks import step_mask, zero_padding
+from mimrl.model.recurrence import run_padded
 from mimrl.settings.model import (
     ConvSettings,
     EncoderSettings,
@@ -63,8 +64,8 @@ class _NormedEncoder(nn.Module):
 class RecurrentEncoder(_NormedEncoder):
     """Bidirectional GRU or LSTM, both directions added, then LayerNorm, ReLU, dropout.
 
-    The recurrent weights start orthogonal; sequences are packed, so that the backward direction
-    begins at the last valid step.
+    The recurrent weights start orthogonal; the backward direction begins at the last valid step:
+    sequences are packed, except on the CPU, where that is slow (:mod:`mimrl.model.recurrence`).
     """
 
     def __init__(self, settings: GruSettings | LstmSettings, features: int, width: int) -> None:
@@ -79,13 +80,17 @@ class RecurrentEncoder(_NormedEncoder):
 
     def mix(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Forward and backward states added at each step."""
-        steps = values.shape[1]
+        forward, backward = self._states(values, lengths).chunk(2, dim=-1)
+        return forward + backward
+
+    def _states(self, values: Tensor, lengths: Tensor) -> Tensor:
+        if values.device.type == "cpu":
+            return run_padded(self.recurrent, values, lengths)
         packed = pack_padded_sequence(values, lengths.cpu(), batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(
-            self.recurrent(packed)[0], batch_first=True, total_length=steps
+            self.recurrent(packed)[0], batch_first=True, total_length=values.shape[1]
         )
-        forward, backward = states.chunk(2, dim=-1)
-        return forward + backward
+        return states
 
 
 class ConvEncoder(_NormedEncoder):
