@@ -1,75 +1,26 @@
-"""Batches: padded to their own longest sample, bucketed by length, scaled on the way."""
+"""All batches of a split: shuffled, bucketed by length, shared by processes, made ahead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mimrl.datasets.features import IntArray, Ragged
+from mimrl.datasets.ahead import by_processes, by_thread
+from mimrl.datasets.batches import Batch, collate
+from mimrl.datasets.features import IntArray
 from mimrl.datasets.samples import Samples
-from mimrl.datasets.scaling import Scaler
-from mimrl.datasets.views import in_memory, step_index
+from mimrl.datasets.views import in_memory
 from mimrl.errors import DataError
+
+__all__ = ["Batch", "batch_rows", "collate", "iterate", "share_sizes"]
 
 POOL_BATCHES = 8
 """Shuffled samples are sorted by length in pools of this many batches."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """``B`` samples as tensors.
-
-    Attributes:
-        rows: ``(B,)`` int64 row numbers within the split.
-        inputs: modality -> ``(B, T, d)`` float32 scaled features or ``(B, T)`` int64 token ids,
-            zero after the last valid step; ``T`` is the longest of this batch, at least 1.
-        lengths: modality -> ``(B,)`` int64 valid steps; 0 = the sample lacks the modality.
-        labels: ``(B,)`` float32 targets or int64 classes.
-        global_rows: ``(G,)`` int64 row numbers of all processes' shares of this batch, process
-            after process; None where the batch is not shared. See :func:`share_sizes`.
-    """
-
-    rows: Tensor
-    inputs: Mapping[str, Tensor]
-    lengths: Mapping[str, Tensor]
-    labels: Tensor
-    global_rows: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
-        object.__setattr__(self, "lengths", MappingProxyType(dict(self.lengths)))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def mask(self, name: str) -> Tensor:
-        """``(B, T)`` bool: True at the valid steps of a modality."""
-        steps = torch.arange(self.inputs[name].shape[1], device=self.lengths[name].device)
-        return steps < self.lengths[name][:, None]
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device; ``lengths`` stay where they are.
-
-        Packed sequences need lengths on the host, and fetching them from a GPU would wait for all
-        that it still has to do. Nothing waits for the copies of pinned memory.
-        """
-
-        def move(values: Tensor) -> Tensor:
-            return values.to(device, non_blocking=values.is_pinned())
-
-        return Batch(
-            rows=move(self.rows),
-            inputs={name: move(values) for name, values in self.inputs.items()},
-            lengths=self.lengths,
-            labels=move(self.labels),
-            global_rows=None if self.global_rows is None else move(self.global_rows),
-        )
 
 
 def iterate(
@@ -79,6 +30,8 @@ def iterate(
     generator: torch.Generator | None = None,
     bucketing: bool = True,
     share: tuple[int, int] | None = None,
+    workers: int = 0,
+    pin: bool = False,
 ) -> Iterator[Batch]:
     """All samples once, batch by batch.
 
@@ -92,6 +45,10 @@ def iterate(
             of ``batch_size * world`` samples. All processes that use the same generator state
             see shares of the same batches, and none is ever without a sample: what remains at
             the end joins another batch where it has fewer than ``world`` samples.
+        workers: processes that read and pad batches ahead; the batches are the same. Without
+            any, a thread reads one batch ahead where sequences are on disk.
+        pin: batches in pinned memory, from which copies to a GPU wait for nothing; no effect
+            where there is none.
 
     Raises:
         DataError: ``batch_size`` below 1, a ``rank`` outside ``world``, or fewer samples than
@@ -108,9 +65,29 @@ def iterate(
     batches = batch_rows(
         samples.lengths, batch_size, generator=generator, bucketing=bucketing, world=world
     )
-    for rows in batches:
-        batch = collate(samples, rows[rank::world])
-        yield batch if share is None else replace(batch, global_rows=_by_rank(rows, world))
+    make = _Maker(samples, share)
+    pin = pin and torch.cuda.is_available()
+    if workers > 0:
+        yield from by_processes(make, batches, workers, pin=pin)
+        return
+    stored = not all(in_memory(sequences) for sequences in samples.inputs.values())
+    for batch in by_thread(make, batches) if stored else map(make, batches):
+        yield batch.pin_memory() if pin else batch
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """A process's share of the batch of some rows."""
+
+    samples: Samples
+    share: tuple[int, int] | None
+
+    def __call__(self, rows: IntArray) -> Batch:
+        if self.share is None:
+            return collate(self.samples, rows)
+        rank, world = self.share
+        batch = collate(self.samples, rows[rank::world])
+        return replace(batch, global_rows=_by_rank(rows, world))
 
 
 def share_sizes(rows: int, world: int) -> list[int]:
@@ -164,28 +141,6 @@ def batch_rows(
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def collate(samples: Samples, rows: npt.ArrayLike) -> Batch:
-    """One batch of the samples ``rows``, in that order.
-
-    Scalers see valid steps only, so padding is exactly zero and a sample's values do not depend on
-    the batch it is in.
-    """
-    index = np.asarray(rows, dtype=np.int64)
-    inputs, lengths = {}, {}
-    for name, sequences in samples.inputs.items():
-        # A copy into PyTorch's aligned memory: matrix products may differ in the last bit with
-        # the alignment of their inputs, and NumPy's is not the same from run to run.
-        padded = _padded(sequences, index, samples.scalers.get(name))
-        inputs[name] = torch.from_numpy(padded).clone()
-        lengths[name] = torch.from_numpy(sequences.lengths[index])
-    return Batch(
-        rows=torch.from_numpy(index.copy()),
-        inputs=inputs,
-        lengths=lengths,
-        labels=torch.from_numpy(samples.labels[index]),
-    )
-
-
 def _in_batches(order: IntArray, size: int, world: int) -> list[IntArray]:
     starts = list(range(0, len(order), size))
     if len(starts) > 1 and len(order) - starts[-1] < max(world, min(2, size)):
@@ -196,23 +151,3 @@ def _in_batches(order: IntArray, size: int, world: int) -> list[IntArray]:
 def _by_rank(rows: IntArray, world: int) -> Tensor:
     """A batch's rows, process after process."""
     return torch.from_numpy(np.concatenate([rows[rank::world] for rank in range(world)]))
-
-
-def _padded(sequences: Ragged, rows: IntArray, scaler: Scaler | None) -> npt.NDArray[np.generic]:
-    """``(B, T, d)`` or ``(B, T)`` array of sequences ``rows``, zero after their ends."""
-    lengths = sequences.lengths[rows]
-    steps = _steps(sequences, rows, lengths)
-    if scaler is not None:
-        steps = scaler.apply(steps)
-    dtype = np.int64 if np.issubdtype(steps.dtype, np.integer) else np.float32
-    longest = max(1, int(lengths.max(initial=0)))
-    padded = np.zeros((len(rows), longest, *sequences.values.shape[1:]), dtype)
-    padded[np.arange(longest) < lengths[:, None]] = steps
-    return padded
-
-
-def _steps(sequences: Ragged, rows: IntArray, lengths: IntArray) -> npt.NDArray[np.generic]:
-    """Steps of sequences ``rows`` end to end; one read a sequence where they are on disk."""
-    if in_memory(sequences):
-        return np.asarray(sequences.values)[step_index(sequences.offsets[rows], lengths)]
-    return np.concatenate([sequences[int(i)] for i in rows])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,12 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Mapping proxies do not pickle; samples do, on their way to a worker process."""
+        inputs, scalers = dict(self.inputs), dict(self.scalers)
+        rest = (self.labels, self.ratings, self.groups, self.raw_text)
+        return Samples, (self.ids, inputs, scalers, *rest)
 
     @property
     def lengths(self) -> IntArray:
