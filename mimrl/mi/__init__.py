@@ -3,6 +3,7 @@
 ``scores[i, j] = f(x_i, y_j)`` everywhere, and everything is in nats.
 """
 
+from mimrl.mi.bank import Bank, Given, Product
 from mimrl.mi.conditional import ConditionalMI, read_out
 from mimrl.mi.critics import BilinearCritic, ConcatenatedCritic, Critic, SeparableCritic
 from mimrl.mi.early_stopping import FitSettings
@@ -15,6 +16,7 @@ from mimrl.mi.fitting import (
     fit_mutual,
 )
 from mimrl.mi.gaussian import gaussian_information, gaussian_pointwise
+from mimrl.mi.grouped import Contrast, GroupedConditional, GroupedMutual
 from mimrl.mi.mine import MINE
 from mimrl.mi.neighbours import (
     Anchors,
@@ -38,11 +40,13 @@ from mimrl.mi.objectives import (
     Smile,
     Tuba,
 )
+from mimrl.mi.stacked_critics import Pairs
 from mimrl.mi.variational import VariationalMI
 
 __all__ = [
     "MINE",
     "Anchors",
+    "Bank",
     "Baseline",
     "BilinearCritic",
     "Bound",
@@ -50,6 +54,7 @@ __all__ = [
     "ConditionalEstimate",
     "ConditionalMI",
     "ConstantBaseline",
+    "Contrast",
     "Critic",
     "Dv",
     "Estimate",
@@ -57,12 +62,17 @@ __all__ = [
     "FittedConditional",
     "FittedMutual",
     "GaussianBaseline",
+    "Given",
+    "GroupedConditional",
+    "GroupedMutual",
     "InfoNce",
     "Interpolated",
     "Js",
     "LearnedBaseline",
     "Mine",
     "Nwj",
+    "Pairs",
+    "Product",
     "ProductSamples",
     "SeparableCritic",
     "Smile",

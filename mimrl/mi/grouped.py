@@ -20,8 +20,9 @@ from torch.nn.functional import softplus
 
 from mimrl.errors import ShapeError
 from mimrl.mi.conditional import ConditionalMI, Estimator, read_out
+from mimrl.mi.nearest import at_least_float32
 from mimrl.mi.neighbours import Triples
-from mimrl.mi.stacked import Spread, Stacks, chain_of, fill, full, here, in_order, together
+from mimrl.mi.stacked import Spread, Stacks, chain_of, fill, here, in_order, together
 from mimrl.mi.stacked_bounds import StackedBound
 from mimrl.mi.stacked_critics import Pairs, stacked_critics
 from mimrl.mi.variational import VariationalMI
@@ -174,7 +175,7 @@ class GroupedConditional(nn.Module):
         parts = []
         for networks, names in self.networks.groups(list(rows)):
             joined = side_by_side([rows[name] for name in names])
-            parts.append((full(self.spread(networks, joined)).squeeze(2), names))
+            parts.append((at_least_float32(self.spread(networks, joined)).squeeze(2), names))
         return in_order(parts, list(rows))
 
     def estimator(self, name: str) -> ConditionalMI:

@@ -115,7 +115,7 @@ def product_samples(
         batch) and always the lowest row numbers among equal distances.
     """
     bank = Triples(x, y, z)
-    wanted = _anchor_count(count, neighbours)
+    wanted = anchor_count(count, neighbours)
     classes, given_classes = _classes(bank, anchors) if discrete else (None, None)
     if anchors is None:
         chosen = _from_bank(bank, wanted, neighbours, classes, generator)
@@ -155,7 +155,12 @@ def regression_slopes(x: Tensor, z: Tensor, *, ridge: float = 1e-3) -> Tensor:
         return torch.linalg.solve(gram, centred_z.T @ centred_x / len(z))
 
 
-def _anchor_count(count: int, neighbours: int) -> int:
+def anchor_count(count: int, neighbours: int) -> int:
+    """How many anchors ``count`` samples take.
+
+    Raises:
+        EstimationError: a count or a number of neighbours below 1.
+    """
     if count < 1 or neighbours < 1:
         raise EstimationError(
             f"product samples need a count and a number of neighbours of 1 or more, "

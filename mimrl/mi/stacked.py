@@ -284,11 +284,6 @@ def together(keys: Mapping[str, K]) -> dict[K, list[str]]:
     return found
 
 
-def full(values: Tensor) -> Tensor:
-    """float32 from a narrower float; wider ones as they are."""
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-
-
 def _key(form: Form) -> str:
     """A form in words that name a module: ``128_256_256_1_silu``."""
     dropout = f"_{form.dropout}".replace(".", "p") if form.dropout else ""

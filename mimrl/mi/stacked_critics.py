@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from mimrl.errors import EstimationError, ShapeError
 from mimrl.mi.critics import BilinearCritic, ConcatenatedCritic, Critic, SeparableCritic
+from mimrl.mi.nearest import at_least_float32
 from mimrl.mi.stacked import (
     Chosen,
     Spread,
     Stacks,
     chain_of,
     fill,
-    full,
     in_order,
     pick,
     together,
@@ -81,7 +81,7 @@ class StackedSeparable(StackedCritics):
         """Inner products of the embeddings, each summed in float32."""
         inputs = {f"{name}.x": pair.x for name, pair in pairs.items()}
         inputs |= {f"{name}.y": pair.y for name, pair in pairs.items()}
-        embeddings = full(self.networks(inputs, spread))
+        embeddings = at_least_float32(self.networks(inputs, spread))
         with torch.autocast(embeddings.device.type, enabled=False):
             return torch.bmm(embeddings[: len(pairs)], embeddings[len(pairs) :].transpose(1, 2))
 
@@ -117,7 +117,7 @@ class StackedConcatenated(StackedCritics):
         parts = []
         for networks, names in self.networks.groups(list(pairs)):
             x, y = (torch.stack([getattr(pairs[name], v) for name in names]) for v in "xy")
-            parts.append((full(spread(_Grid(networks, y), x)), names))
+            parts.append((at_least_float32(spread(_Grid(networks, y), x)), names))
         return in_order(parts, list(pairs))
 
     def read(self, name: str, critic: Critic) -> None:
@@ -173,9 +173,9 @@ class StackedBilinear(StackedCritics):
         for key, names in together({name: self.keys[name] for name in pairs}).items():
             weight = pick(self.weights[key], [self.places[name] for name in names])
             x, y = (torch.stack([getattr(pairs[name], v) for name in names]) for v in "xy")
-            mapped = full(torch.bmm(x, weight))
+            mapped = at_least_float32(torch.bmm(x, weight))
             with torch.autocast(x.device.type, enabled=False):
-                parts.append((torch.bmm(mapped, full(y).transpose(1, 2)), names))
+                parts.append((torch.bmm(mapped, at_least_float32(y).transpose(1, 2)), names))
         return in_order(parts, list(pairs))
 
     @torch.no_grad()

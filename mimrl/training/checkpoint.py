@@ -27,7 +27,7 @@ from mimrl.settings import Settings, from_mapping
 from mimrl.terms import FUSED, LABEL
 from mimrl.training.critics import Critics
 
-FORMAT = 1
+FORMAT = 2
 BEST = "best.safetensors"
 LAST = "last.safetensors"
 KEPT = "epoch{}.safetensors"

@@ -17,7 +17,6 @@ is the least biased reading (docs/method.md).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -28,7 +27,7 @@ from torch.nn.functional import softplus
 from mimrl import mi
 from mimrl.settings import Settings
 from mimrl.terms import LABEL, Term
-from mimrl.training.critics import Critics, Variables, even_chunks
+from mimrl.training.critics import Critics, Samples, Variables, even_chunks
 from mimrl.training.optimisation import build_optimizer
 from mimrl.training.randomness import Place, seeded
 
@@ -115,41 +114,89 @@ def _fit_and_read(
     with seeded(settings.seed, Place.CONTROL, draw) as generator:
         critics = template.fresh(search="regression", neighbours=1)
         critics.set_scale(banks["train"])
-        scaled = {split: critics.standardise(bank) for split, bank in banks.items()}
         data = {
-            term.name: {
-                split: shuffled(term, bank, generator) if draw else bank
-                for split, bank in scaled.items()
-            }
-            for term in critics.table
+            split: _Data.of(critics, critics.standardise(bank), generator if draw else None)
+            for split, bank in banks.items()
         }
         size = settings.training.stage1_batch_size or settings.training.batch_size
         best = _fit(settings, critics, data, size, generator)
         critics.eval()
-        found: dict[str, dict[str, float]] = {}
         for term in critics.table:
-            critics.estimators[term.name].load_state_dict(best[term.name])
-            _calibrate(critics, term, data[term.name]["valid"], generator)
-            found[term.name] = {
-                split: critics.reading(term, bank, size, generator)
-                for split, bank in data[term.name].items()
-                if split != "train"
-            }
+            _calibrate(critics, term, best[term.name], data["valid"], generator)
+            critics.load(term, best[term.name])
+        found: dict[str, dict[str, float]] = {term.name: {} for term in critics.table}
+        for split, held_out in data.items():
+            if split != "train":
+                for name, value in held_out.readings(critics, size, generator).items():
+                    found[name][split] = value
         return found
 
 
+@dataclass(frozen=True)
+class _Data:
+    """One split: a bank for all terms, or, where each is shuffled its own way, one for each.
+
+    Attributes:
+        banks: each bank with the names of the terms that it is for.
+    """
+
+    banks: tuple[tuple[mi.Bank, tuple[str, ...]], ...]
+
+    @classmethod
+    def of(cls, critics: Critics, scaled: Variables, generator: torch.Generator | None) -> _Data:
+        """Standardised variables as they are, or shuffled by ``generator`` for each term."""
+        if generator is None:
+            return cls(((critics.bank(scaled), tuple(term.name for term in critics.table)),))
+        return cls(
+            tuple(
+                (critics.bank(shuffled(term, scaled, generator), names=[term.name]), (term.name,))
+                for term in critics.table
+            )
+        )
+
+    def __len__(self) -> int:
+        return len(self.banks[0][0])
+
+    def bank(self, name: str) -> mi.Bank:
+        """The bank of one term."""
+        return next(bank for bank, names in self.banks if name in names)
+
+    def samples(self, critics: Critics, chosen: Tensor, generator: torch.Generator) -> Samples:
+        """What all terms are estimated from, in one batch."""
+        pairs: dict[str, mi.Pairs] = {}
+        contrasts: dict[str, mi.Contrast] = {}
+        for bank, names in self.banks:
+            part = critics.samples(bank.rows(chosen), bank, generator, names)
+            pairs |= part.pairs
+            contrasts |= part.contrasts
+        return Samples(pairs, contrasts)
+
+    def readings(self, critics: Critics, size: int, generator: torch.Generator) -> dict[str, float]:
+        """All terms over the whole split."""
+        return critics.mean_values(
+            len(self), size, generator, lambda chosen: self.samples(critics, chosen, generator)
+        )
+
+
 @torch.no_grad()
-def _calibrate(critics: Critics, term: Term, valid: Variables, generator: torch.Generator) -> None:
+def _calibrate(
+    critics: Critics,
+    term: Term,
+    estimator: mi.VariationalMI | mi.ConditionalMI,
+    valid: _Data,
+    generator: torch.Generator,
+) -> None:
     """Scales a classifier's log ratios by the slope that fits the validation split best.
 
     The model has been trained on the rows the classifier is fitted on, so its features say more of
     the label there than elsewhere, and the classifier is too sure of itself on other rows.
     """
-    estimator = critics.estimators[term.name]
     if not isinstance(estimator, mi.ConditionalMI):
         return
-    joint, product = critics.samples(term, valid, valid, generator)
-    ratios = estimator.logits(joint), estimator.logits(product)
+    bank = valid.bank(term.name)
+    everything = bank.rows(torch.arange(len(bank), device=bank.variables[LABEL].device))
+    drawn = critics.samples(everything, bank, generator, (term.name,)).contrasts[term.name]
+    ratios = estimator.logits(drawn.joint), estimator.logits(drawn.product)
     losses = [softplus(-a * ratios[0]).mean() + softplus(a * ratios[1]).mean() for a in SLOPES]
     slope = SLOPES[int(torch.stack(losses).argmin())]
     last = estimator.network[-1]
@@ -160,35 +207,31 @@ def _calibrate(critics: Critics, term: Term, valid: Variables, generator: torch.
 def _fit(
     settings: Settings,
     critics: Critics,
-    data: Mapping[str, Mapping[str, Variables]],
+    data: Mapping[str, _Data],
     size: int,
     generator: torch.Generator,
-) -> dict[str, dict[str, Tensor]]:
-    """Fits on ``train``; returns each term's weights at its best validation reading."""
+) -> dict[str, mi.VariationalMI | mi.ConditionalMI]:
+    """Fits on ``train``; returns each term's estimator at its best validation reading."""
     optimizer = build_optimizer(
         settings.training.optimizer,
         {"critics": (list(critics.parameters()), settings.critics.rate)},
     )
-    best: dict[str, tuple[float, dict[str, Tensor]]] = {}
-    count = len(next(iter(data.values()))["train"][LABEL])
+    train, valid = data["train"], data["valid"]
+    device = next(critics.parameters()).device
+    readings: dict[str, float] = {}
+    best: dict[str, mi.VariationalMI | mi.ConditionalMI] = {}
     for _ in range(PASSES):
         critics.train()
-        for chunk in even_chunks(torch.randperm(count, generator=generator), size):
-            losses = []
-            for term in critics.table:
-                bank = data[term.name]["train"]
-                chosen = chunk.to(bank[LABEL].device)
-                rows = {name: value[chosen] for name, value in bank.items()}
-                losses.append(critics.loss(term, rows, bank, generator))
+        order = torch.randperm(len(train), generator=generator).to(device)
+        for chunk in even_chunks(order, size):
+            losses = critics.losses_of(train.samples(critics, chunk, generator))
             optimizer.zero_grad()
-            torch.stack(losses).sum().backward()
+            torch.stack(list(losses.values())).sum().backward()
             optimizer.step()
         critics.eval()
+        values = valid.readings(critics, size, generator)
         for term in critics.table:
-            value = critics.reading(term, data[term.name]["valid"], size, generator)
-            if term.name not in best or value > best[term.name][0]:
-                best[term.name] = (
-                    value,
-                    copy.deepcopy(critics.estimators[term.name].state_dict()),
-                )
-    return {name: weights for name, (_, weights) in best.items()}
+            value = values[term.name]
+            if term.name not in best or value > readings[term.name]:
+                readings[term.name], best[term.name] = value, critics.estimator(term)
+    return best

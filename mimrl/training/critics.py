@@ -12,15 +12,15 @@ the same mapping for a whole split, without gradients.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mimrl import mi
-from mimrl.mi.bank import Bank
+from mimrl.mi.bank import Bank, Given, Product
 from mimrl.settings.information import (
     Baseline,
     Bound,
@@ -47,8 +47,21 @@ def label_variable(labels: Tensor, num_classes: int) -> Tensor:
     return labels.to(torch.float32)[:, None]
 
 
+@dataclass(frozen=True)
+class Samples:
+    """What terms are estimated from, by name.
+
+    Attributes:
+        pairs: of the mutual informations.
+        contrasts: joint and product samples of the conditional ones.
+    """
+
+    pairs: Mapping[str, mi.Pairs]
+    contrasts: Mapping[str, mi.Contrast]
+
+
 class Critics(nn.Module):
-    """One estimator a term.
+    """One estimator a term, all mutual informations in one group and all conditional ones in one.
 
     Args:
         settings: form and bound of the critics, and the conditional estimator.
@@ -71,9 +84,17 @@ class Critics(nn.Module):
         self.table = terms(modalities)
         self.settings = settings
         self.discrete_label = discrete_label
-        self.estimators = nn.ModuleDict(
-            {term.name: _estimator(term, settings, widths) for term in self.table}
-        )
+        mutual, conditional = {}, {}
+        for term in self.table:  # in this order: weights are drawn as they are made
+            if term.given is None:
+                mutual[term.name] = _mutual(settings, widths[term.x], widths[term.y])
+            else:
+                given = widths[term.given]
+                conditional[term.name] = _conditional(
+                    settings.conditional, widths[term.x], widths[term.y], given
+                )
+        self.mutual = mi.GroupedMutual(mutual)
+        self.conditional = mi.GroupedConditional(conditional)
         self.variables = (*modalities, "fused", LABEL)
         for name in self.variables:
             self.register_buffer(f"mean_{name}", torch.zeros(widths[name]))
@@ -110,46 +131,77 @@ class Critics(nn.Module):
         self,
         variables: Variables,
         *,
+        names: Collection[str] | None = None,
         size: int | None = None,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ) -> Bank:
-        """A bank of standardised variables.
+        """A bank of standardised variables, prepared for product samples.
 
         Args:
             variables: of a whole split, on the critics' scale.
+            names: of the terms it is prepared for; None: all.
             size: product samples are drawn from so many rows, chosen at random; None: from all.
-            dtype: how the bank is kept.
+            dtype: how the bank is kept; None: as the variables are.
             generator: chooses the rows; needed only with ``size``.
         """
-        return Bank(variables, dtype=dtype)
+        regression = self.settings.conditional.search == "regression"
+        wanted = {
+            term.name: Product(term.x, term.y, term.given, regression and term.given != LABEL)
+            for term in self.table
+            if term.given is not None and (names is None or term.name in names)
+        }
+        discrete = (LABEL,) if self.discrete_label else ()
+        return Bank(
+            variables, wanted, discrete=discrete, size=size, dtype=dtype, generator=generator
+        )
 
-    def losses(
-        self, rows: Variables, bank: Bank | Variables, generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    def samples(
+        self,
+        rows: Variables,
+        bank: Bank,
+        generator: torch.Generator,
+        wanted: Collection[str] | None = None,
+        *,
+        bank_rows: Tensor | None = None,
+    ) -> Samples:
+        """What the wanted terms are estimated from; arguments as of :meth:`values`.
+
+        As many product samples as ``rows``, or as many as the bank has anchors for.
+        """
+        chosen = [t for t in self.table if wanted is None or t.name in wanted]
+        neighbours, count = self.settings.conditional.neighbours, len(rows[LABEL])
+        given = None
+        if bank_rows is not None:
+            given = Given(rows, bank_rows)
+        else:  # anchors leave the bank, neighbours do not
+            count = min(count, max(bank.size * neighbours // (neighbours + 1), 1))
+        conditional = [term for term in chosen if term.given is not None]
+        names = [term.name for term in conditional]
+        products = bank.draw(names, count, neighbours, generator, given=given)
+        return Samples(
+            {t.name: mi.Pairs(rows[t.x], rows[t.y]) for t in chosen if t.given is None},
+            {t.name: mi.Contrast(_triples(t, rows), products[t.name]) for t in conditional},
+        )
+
+    def losses(self, rows: Variables, bank: Bank, generator: torch.Generator) -> dict[str, Tensor]:
         """The stage-1 loss of every term: minus its bound, or the classifier's cross-entropy.
 
         Args:
             rows: standardised variables of a batch, without gradients.
-            bank: standardised variables of the whole split that ``rows`` are taken from.
+            bank: of the whole split that ``rows`` are taken from.
             generator: draws the product samples.
         """
-        return {term.name: self.loss(term, rows, bank, generator) for term in self.table}
+        return self.losses_of(self.samples(rows, bank, generator))
 
-    def loss(
-        self, term: Term, rows: Variables, bank: Bank | Variables, generator: torch.Generator
-    ) -> Tensor:
-        """The stage-1 loss of one term; arguments as in :meth:`losses`."""
-        estimator = self.estimators[term.name]
-        if isinstance(estimator, mi.VariationalMI):
-            return estimator.loss(rows[term.x], rows[term.y])
-        product = self._product(term, rows, bank, generator)
-        return cast("mi.ConditionalMI", estimator).loss(_triples(term, rows), product)
+    def losses_of(self, samples: Samples) -> dict[str, Tensor]:
+        """The stage-1 losses of terms whose samples are at hand, all as one computation."""
+        return self._together(samples, lambda group, chosen: group.losses(chosen))
 
     def values(
         self,
         rows: Variables,
-        bank: Bank | Variables,
+        bank: Bank,
         generator: torch.Generator,
         wanted: Collection[str] | None = None,
         *,
@@ -159,45 +211,30 @@ class Critics(nn.Module):
 
         Args:
             rows: standardised variables of a batch.
-            bank: standardised variables, without gradients, of the split ``rows`` are from.
+            bank: of the split ``rows`` are from.
             generator: draws the product samples.
-            wanted: names of terms; None: all.
+            wanted: names of terms; None: all. No other is computed.
             bank_rows: ``(B,)`` where ``rows`` stand in the bank; the product samples then take
                 their y and z from ``rows``, with gradient. None: from the bank.
         """
-        return {
-            term.name: self.value(term, rows, bank, generator, bank_rows=bank_rows)
-            for term in self.table
-            if wanted is None or term.name in wanted
-        }
+        return self.values_of(self.samples(rows, bank, generator, wanted, bank_rows=bank_rows))
 
-    def value(
-        self,
-        term: Term,
-        rows: Variables,
-        bank: Bank | Variables,
-        generator: torch.Generator,
-        *,
-        bank_rows: Tensor | None = None,
-    ) -> Tensor:
-        """The estimate of one term, in nats; arguments as in :meth:`values`."""
-        estimator = self.estimators[term.name]
+    def values_of(self, samples: Samples) -> dict[str, Tensor]:
+        """The estimates of terms whose samples are at hand, all as one computation."""
+        return self._together(samples, lambda group, chosen: group(chosen))
+
+    def estimator(self, term: Term) -> mi.VariationalMI | mi.ConditionalMI:
+        """An ordinary estimator of one term with a copy of its weights: the plain path."""
+        if term.given is None:
+            return self.mutual.estimator(term.name)
+        return self.conditional.estimator(term.name)
+
+    def load(self, term: Term, estimator: mi.VariationalMI | mi.ConditionalMI) -> None:
+        """Gives one term the weights of an ordinary estimator, such as :meth:`estimator` gave."""
         if isinstance(estimator, mi.VariationalMI):
-            return estimator(rows[term.x], rows[term.y])
-        anchors = None
-        if bank_rows is not None:
-            anchors = mi.Anchors(y=rows[term.y], z=rows[str(term.given)], rows=bank_rows)
-        product = self._product(term, rows, bank, generator, anchors)
-        return estimator(_triples(term, rows), product)
-
-    def samples(
-        self, term: Term, rows: Variables, bank: Variables, generator: torch.Generator
-    ) -> tuple[mi.Triples, mi.ProductSamples]:
-        """Joint and product samples of a conditional term.
-
-        As many of each as ``rows``, or as many product samples as the bank has anchors for.
-        """
-        return _triples(term, rows), self._product(term, rows, bank, generator)
+            self.mutual.load(term.name, estimator)
+        else:
+            self.conditional.load(term.name, estimator)
 
     def fresh(self, **conditional: object) -> Critics:
         """Critics of the same form with new weights, on the same device.
@@ -214,7 +251,7 @@ class Critics(nn.Module):
 
     @torch.no_grad()
     def readings(
-        self, bank: Variables, batch_size: int, generator: torch.Generator
+        self, variables: Variables, batch_size: int, generator: torch.Generator
     ) -> dict[str, float]:
         """Every term read over a whole split, batch by batch, in nats.
 
@@ -222,47 +259,45 @@ class Critics(nn.Module):
         size because some bounds depend on it (InfoNCE is below log B); the mean over batches is
         weighted by their rows.
         """
-        scaled = self.standardise(bank)
-        return {term.name: self.reading(term, scaled, batch_size, generator) for term in self.table}
+        bank = self.bank(self.standardise(variables))
+        return self.mean_values(
+            len(bank),
+            batch_size,
+            generator,
+            lambda chosen: self.samples(bank.rows(chosen), bank, generator),
+        )
 
     @torch.no_grad()
-    def reading(
-        self, term: Term, scaled: Variables, batch_size: int, generator: torch.Generator
-    ) -> float:
-        """One term read over a whole split of standardised variables, in nats."""
-        order = torch.randperm(len(scaled[LABEL]), generator=generator)
-        total = 0.0
-        for chunk in even_chunks(order, batch_size):
-            chosen = chunk.to(scaled[LABEL].device)
-            rows = {name: value[chosen] for name, value in scaled.items()}
-            total += float(self.value(term, rows, scaled, generator)) * len(chunk)
-        return total / len(order)
-
-    def _product(
+    def mean_values(
         self,
-        term: Term,
-        rows: Variables,
-        bank: Bank | Variables,
+        count: int,
+        batch_size: int,
         generator: torch.Generator,
-        anchors: mi.Anchors | None = None,
-    ) -> mi.ProductSamples:
-        if isinstance(bank, Bank):
-            bank = bank.variables
-        triples = _triples(term, bank)
-        neighbours, size = self.settings.conditional.neighbours, len(bank[LABEL])
-        most = size * neighbours // (neighbours + 1)  # anchors leave the bank, neighbours do not
-        by_regression = self.settings.conditional.search == "regression" and term.given != LABEL
-        return mi.product_samples(
-            triples.x,
-            triples.y,
-            triples.z,
-            count=min(len(rows[LABEL]), max(most, 1)) if anchors is None else len(rows[LABEL]),
-            neighbours=neighbours,
-            generator=generator,
-            discrete=self.discrete_label and term.given == LABEL,
-            anchors=anchors,
-            metric=mi.regression_slopes(triples.x, triples.z) if by_regression else None,
-        )
+        samples: Callable[[Tensor], Samples],
+    ) -> dict[str, float]:
+        """Means of the terms over batches that make up a whole split, in nats.
+
+        Args:
+            count: rows of the split.
+            batch_size: about so many rows a batch.
+            generator: orders the rows.
+            samples: rows of a batch -> what the terms are estimated from.
+        """
+        device = self.get_buffer(f"mean_{LABEL}").device
+        order = torch.randperm(count, generator=generator).to(device)
+        sums: dict[str, Tensor] = {}
+        for chunk in even_chunks(order, batch_size):
+            for name, value in self.values_of(samples(chunk)).items():
+                sums[name] = sums.get(name, 0.0) + value.double() * len(chunk)
+        return {name: float(total) / count for name, total in sums.items()}
+
+    def _together(self, samples: Samples, compute: Callable[..., dict[str, Tensor]]) -> dict:
+        found: dict[str, Tensor] = {}
+        if samples.pairs:
+            found |= compute(self.mutual, samples.pairs)
+        if samples.contrasts:
+            found |= compute(self.conditional, samples.contrasts)
+        return found
 
 
 def even_chunks(order: Tensor, size: int) -> list[Tensor]:
@@ -272,14 +307,6 @@ def even_chunks(order: Tensor, size: int) -> list[Tensor]:
 
 def _triples(term: Term, variables: Variables) -> mi.Triples:
     return mi.Triples(variables[term.x], variables[term.y], variables[str(term.given)])
-
-
-def _estimator(
-    term: Term, settings: CriticSettings, widths: Mapping[str, int]
-) -> mi.VariationalMI | mi.ConditionalMI:
-    if term.given is None:
-        return _mutual(settings, widths[term.x], widths[term.y])
-    return _conditional(settings.conditional, widths[term.x], widths[term.y], widths[term.given])
 
 
 def _mutual(settings: CriticSettings, x_width: int, y_width: int) -> mi.VariationalMI:
