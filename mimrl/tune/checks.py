@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from mimrl.settings.load import problems_of
 from mimrl.settings.messages import Problem
-from mimrl.tune.tree import admitted, expanded, parts, placed
+from mimrl.settings.walk import kinds
+from mimrl.tune.tree import EVERY, KIND, admitted, expanded, parts, placed
 
 INCOMPARABLE = "trials would be measured by different yardsticks"
 FIXED: Mapping[str, str] = {
@@ -39,8 +40,9 @@ def range_problems(raw: Mapping[str, Any]) -> list[str]:
     unknown = sorted(set(raw) - {"low", "high", "log", "step"})
     lacking = [name for name in ("low", "high") if name not in raw]
     if unknown or lacking:
-        found = [f"unknown {', '.join(unknown)}; a range has low, high, log, step"] * bool(unknown)
-        return found + [f"{name} is missing" for name in lacking]
+        if unknown:
+            return [f"unknown {', '.join(unknown)}; a range has low, high, log, step"]
+        return [f"{name} is missing" for name in lacking]
     numbers = {name: raw[name] for name in ("low", "high", "step") if name in raw}
     bad = [name for name, value in numbers.items() if not _is_number(value)]
     if bad:
@@ -83,47 +85,51 @@ def value_problems(
         Problems of these values by themselves. What ties several settings together is left to the
         trials: there the combination is refused.
     """
+    if EVERY in key and not key.startswith(f"model.encoders.{EVERY}."):
+        return [f"{EVERY} stands for the modalities of model.encoders, and for nothing else"]
     known = [tree for tree in trees if admitted(tree, key)]
     if not known:
         return _unknown(key, values[0], trees)
-    found = []
-    for tree in known:
-        for value in values:
-            found += _own(key, problems_of(placed(tree, key, value)), expanded(tree, key))
-            if isinstance(value, dict) and "kind" not in value:
-                found.append("a choice of a whole group names its kind")
-        if is_range and not any(
-            int in _types(one) or float in _types(one) for one in admitted(tree, key)
-        ):
-            found.append("a range needs a setting that is a number; list the values")
+    types = [one for tree in known for one in admitted(tree, key)]
+    if is_range and not all({int, float} & {one, *get_args(one)} for one in types):
+        return ["a range needs a setting that is a number; list the values"]
+    if any(kinds(one) for one in types) and any(
+        isinstance(value, dict) and KIND not in value for value in values
+    ):
+        return ["a choice of a whole group names its kind"]
+    found = [
+        problem
+        for tree in known
+        for value in values
+        for problem in _own(problems_of(placed(tree, key, value)), expanded(tree, key))
+    ]
     return list(dict.fromkeys(found))
 
 
 def _unknown(key: str, value: Any, trees: Sequence[Mapping[str, Any]]) -> list[str]:
     for tree in trees:
         paths = expanded(tree, key)
-        if not paths:
-            return ["* stands for the modalities of model.encoders, and there is nothing here"]
         found = [p for p in problems_of(placed(tree, key, value)) if _touches(p.keys, paths)]
         if found:
             return [found[0].text]
     return [f"unknown key; expected one of the settings, got {'.'.join(parts(key))}"]
 
 
-def _own(key: str, problems: Sequence[Problem], paths: Sequence[tuple[str, ...]]) -> list[str]:
-    """Texts of the problems that lie at the key itself or inside its value."""
-    found = [p for p in problems if any(p.keys[: len(path)] == path for path in paths)]
-    own = [p for p in found if any(p.keys == path for path in paths)]
-    inside = [p for p in found if p not in own]
-    return [p.text for p in own] + [f"{p.where}: {p.text}" for p in inside]
+def _own(problems: Sequence[Problem], paths: Sequence[tuple[str, ...]]) -> list[str]:
+    """Texts of the problems that lie at the key itself or inside its value.
+
+    An unknown kind is a problem of the whole group; an unknown name in a mapping (of weights) is
+    one of the whole tree.
+    """
+    whole = {path[:-1] if path[-1] == KIND else path for path in paths}
+    named = tuple(f"{'.'.join(names)} names " for path in paths for names in (path, path[:-1]))
+    own = [p for p in problems if p.keys in whole or p.text.startswith(named)]
+    inside = [p for p in problems if any(p.keys[: len(path)] == path for path in paths)]
+    return [p.text for p in own] + [f"{p.where}: {p.text}" for p in inside if p not in own]
 
 
 def _touches(keys: tuple[str | int, ...], paths: Sequence[tuple[str, ...]]) -> bool:
     return any(path[: len(keys)] == keys for path in paths if keys)
-
-
-def _types(annotation: Any) -> tuple[Any, ...]:
-    return (annotation, *getattr(annotation, "__args__", ()))
 
 
 def _is_number(value: Any) -> bool:

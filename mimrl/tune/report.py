@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 from optuna.study import Study
 
 from mimrl.settings import Settings, dump
@@ -71,7 +72,9 @@ def as_overrides(plan: Plan, row: Row) -> list[str]:
 
 
 def _yaml(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    """A value as the command line's YAML reads it back."""
+    plain = isinstance(value, str) and yaml.safe_load(value) == value
+    return str(value) if plain else json.dumps(value)
 
 
 def _table(rows: Sequence[Row]) -> str:

@@ -205,7 +205,10 @@ def _item(key: str, raw: Any, trees: list[dict[str, Any]]) -> tuple[Item | None,
         return None, problems
     if isinstance(raw, list):
         return Choice(key, dict(zip(labels, raw, strict=True))), []
-    return Range(key, **raw, integer=_is_integer(key, trees)), []
+    integer = _is_integer(key, trees)
+    if integer and not isinstance(raw.get("step", 1), int):
+        return None, [f"step: expected an integer, got {raw['step']}"]
+    return Range(key, **raw, integer=integer), []
 
 
 def _fixed(key: str, names: str) -> bool:

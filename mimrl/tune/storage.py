@@ -41,6 +41,8 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
         ConfigError: no such kind of storage, no access, or its driver is not installed.
         MissingFileError: there is no such file, and none is to be made.
     """
+    if url.startswith("sqlite:") and url.removeprefix(SQLITE) in (url, "", ":memory:"):
+        raise ConfigError(f"--storage {url} names no file; {FORMS}")
     for prefix in (JOURNAL, SQLITE):
         if url.startswith(prefix) and url != prefix:
             _file(Path(url.removeprefix(prefix)), url, create)
