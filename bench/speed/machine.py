@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +68,20 @@ def wait(device: torch.device | str) -> None:
     """Until the device has done all that was asked of it."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def peak_resident() -> float:
+    """The most memory this process has held so far, in MiB.
+
+    Linux keeps it beside the address space; ``getrusage`` there also counts what the parent
+    process held before it started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return float(fields["VmHWM"].split()[0]) / 1024
+    unit = 2**20 if platform.system() == "Darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def describe() -> dict[str, str]:

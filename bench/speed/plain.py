@@ -1,0 +1,453 @@
+"""The published order of work on the same network and the same mathematics, without any haste.
+
+What the code published with MIMRL does in an epoch, in our words and on our network:
+
+* every batch is padded to the maximum: text to the longest that is allowed, audio and video to the
+  longest of the split;
+* a step of stage 1 is a full forward and backward pass through the whole model, in training mode;
+  only the critics' optimiser then steps, and the model's gradients pile up unused;
+* recurrences run over packed sequences, the transformer over all padded tokens;
+* the critics are computed one after the other, with product samples drawn before each: for each
+  anchor, in a Python loop, the distances to all rows of the bank that are no anchors;
+* gradients of all parameters, the model's and the critics', are clipped in both stages;
+* the bank of an epoch is what the batches of the previous epoch's stage 2 have left behind;
+* Adam steps parameter by parameter.
+
+What it leaves out of the published code because it would only cost memory: the graphs that the
+rows of the bank keep alive. For comparisons number by number (``bank="snapshot"``) the bank is one
+state of the model, as in :mod:`mimrl.training.trainer`, and the anchors are those that the trainer
+draws from the same generator; their neighbours are sought in the loop still. Dropout must be 0.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from mimrl import mi
+from mimrl.datasets.batches import Batch, collate
+from mimrl.datasets.loading import batch_rows, iterate
+from mimrl.datasets.prepare import Prepared
+from mimrl.errors import ConfigError
+from mimrl.mi.bank import Bank
+from mimrl.mi.search import shuffled
+from mimrl.model.encoders import RecurrentEncoder, TextEncoder
+from mimrl.model.masks import step_mask, zero_padding
+from mimrl.model.model import MIMRL
+from mimrl.settings import Settings
+from mimrl.settings.training import AdamSettings
+from mimrl.terms import FUSED, LABEL, Term, quantities
+from mimrl.training import checkpoint
+from mimrl.training.critics import Critics, Variables, even_chunks, label_variable
+from mimrl.training.inference import encode
+from mimrl.training.metrics import better
+from mimrl.training.objectives import quantity_values, steered_loss, task_loss
+from mimrl.training.optimisation import Schedule
+from mimrl.training.randomness import Place, seeded
+from mimrl.training.scoring import score, selection_metric
+
+Drawn = Mapping[str, mi.ProductSamples]
+Losses = dict[str, Tensor]
+Loaded = Generator[tuple[Batch, torch.Generator], None, None]
+
+
+def pad(batch: Batch, steps: Mapping[str, int]) -> Batch:
+    """``batch`` with every modality padded with zeros to ``steps`` of it."""
+    inputs = {}
+    for name, values in batch.inputs.items():
+        missing = steps[name] - values.shape[1]
+        shape = (0, missing) if values.ndim == 2 else (0, 0, 0, missing)
+        inputs[name] = functional.pad(values, shape)
+    return replace(batch, inputs=inputs)
+
+
+def loop_product(
+    bank: mi.Triples, anchors: Tensor, count: int, neighbours: int
+) -> mi.ProductSamples:
+    """Product samples as published: anchor by anchor; of equal distances the lowest row.
+
+    Args:
+        bank: ``N`` rows.
+        anchors: ``(A,)`` int64 rows of the bank.
+        count: samples, at most ``A`` times ``neighbours``.
+        neighbours: of each anchor.
+    """
+    taken = anchors.numpy()
+    left = torch.tensor([row for row in range(len(bank)) if row not in taken])
+    others = bank.z[left]
+    found = []
+    for anchor in anchors:
+        distances = (others - bank.z[anchor]).square().sum(dim=1)
+        order = distances.sort(stable=True).indices
+        found.append(left[order[:neighbours]])
+    rows = torch.cat(found)[:count]
+    repeated = anchors.repeat_interleave(neighbours)[:count]
+    return mi.ProductSamples(bank.x[rows], bank.y[repeated], bank.z[repeated], rows)
+
+
+def anchor_rows(drawn: mi.ProductSamples, bank: mi.Triples, neighbours: int) -> Tensor:
+    """Where the anchors of product samples stand in the bank they were drawn from."""
+    wanted = torch.cat([drawn.y, drawn.z], dim=1)[::neighbours].detach()
+    rows = torch.cat([bank.y, bank.z], dim=1)
+    return torch.stack([(rows == each).all(dim=1).long().argmax() for each in wanted])
+
+
+class Packed(nn.Module):
+    """A recurrent encoder that packs its sequences, as PyTorch offers it."""
+
+    def __init__(self, encoder: RecurrentEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """``(B, T, d)`` to ``(B, T, D)``."""
+        valid, steps = lengths.clamp(min=1), values.shape[1]
+        packed = pack_padded_sequence(values, valid, batch_first=True, enforce_sorted=False)
+        states = self.encoder.recurrent(packed)[0]
+        both, _ = pad_packed_sequence(states, batch_first=True, total_length=steps)
+        summed = both[..., : both.shape[2] // 2] + both[..., both.shape[2] // 2 :]
+        return self.encoder.dropout(zero_padding(self.encoder.norm(summed).relu(), valid))
+
+
+class Padded(nn.Module):
+    """A transformer that computes every padded token of every sample."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """``(B, T)`` token ids to ``(B, T, D)``."""
+        mask = step_mask(lengths.clamp(min=1), ids.shape[1]).long()
+        states = self.encoder.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
+        return self.encoder.dropout(self.encoder.projection(zero_padding(states, lengths)))
+
+
+def slow(model: MIMRL) -> None:
+    """Gives ``model`` encoders that take no short cut; weights stay where they are."""
+    for name, encoder in model.encoders.items():
+        if isinstance(encoder, RecurrentEncoder):
+            model.encoders[name] = Packed(encoder)
+        elif isinstance(encoder, TextEncoder):
+            model.encoders[name] = Padded(encoder)
+
+
+class Means:
+    """Means over an epoch of what the steps gave, weighted by rows."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.rows = 0
+
+    def add(self, values: Mapping[str, Tensor], rows: int) -> None:
+        """One step's values."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach()) * rows
+        self.rows += rows
+
+    def means(self) -> dict[str, float]:
+        """Name -> mean."""
+        return {name: value / self.rows for name, value in self.sums.items()}
+
+
+@dataclass
+class Chosen:
+    """The best epoch so far by the validation split."""
+
+    epoch: int
+    value: float
+    weights: dict[str, Tensor]
+
+
+class Plain:
+    """Trains in the published order of work.
+
+    Args:
+        settings: the whole tree; Adam, conditional terms with their defaults.
+        data: as for :class:`mimrl.training.trainer.Trainer`.
+        model: on the CPU.
+        bank: ``collected`` by stage 2 as published, or a ``snapshot`` before stage 1.
+
+    Raises:
+        ConfigError: settings that the published code has no counterpart of.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        data: Prepared,
+        model: MIMRL,
+        *,
+        bank: Literal["collected", "snapshot"] = "collected",
+    ) -> None:
+        self.optimizer_settings = _supported(settings)
+        self.settings, self.data, self.model, self.bank_from = settings, data, model, bank
+        self.loss = task_loss(settings.training.loss)
+        self.table = quantities(settings.data.modalities)
+        self.steps = _longest(settings, data)
+        groups = [
+            (model.text_parameters(), settings.training.text_rate),
+            (model.other_parameters(), 1.0),
+        ]
+        with seeded(settings.seed, Place.INITIALISATION, 1):
+            self.critics = checkpoint.build_critics(settings, model, data.num_classes)
+        self.estimators = one_by_one(self.critics)
+        slow(model)
+        self.optimizer = self._adam(groups)
+        self.critic_optimizer = self._adam(
+            [(list(self.estimators.parameters()), settings.critics.rate)]
+        )
+        self.critic_schedule, self.schedule = (
+            Schedule(settings.training.schedule, optimizer, total)
+            for optimizer, total in zip(
+                (self.critic_optimizer, self.optimizer), self._totals(), strict=True
+            )
+        )
+        self.everything = [
+            p for g in (*self.optimizer.param_groups, *self.critic_optimizer.param_groups)
+            for p in g["params"]
+        ]  # fmt: skip
+        self.collected: list[dict[str, Tensor]] = []
+        self.shared: Bank | None = None
+
+    def _adam(self, groups: list[tuple[list[nn.Parameter], float]]) -> torch.optim.Adam:
+        rate = self.optimizer_settings.rate
+        rows = [
+            {"params": parameters, "lr": rate * multiple}
+            for parameters, multiple in groups
+            if parameters
+        ]
+        return torch.optim.Adam(rows, lr=rate, weight_decay=self.optimizer_settings.weight_decay)
+
+    def _totals(self) -> tuple[int, int]:
+        """Steps of stage 1 and of stage 2 in the whole training."""
+        training, train = self.settings.training, self.data.splits["train"]
+        size = training.stage1_batch_size or training.batch_size
+        passes = (training.epochs - training.warmup_epochs) * training.stage1_passes
+        batches = batch_rows(train.lengths, training.batch_size, generator=None, bucketing=True)
+        return max(passes, 0) * max(1, round(len(train) / size)), training.epochs * len(batches)
+
+    def variables(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Predictions and all variables of a padded batch, not on the critics' scale."""
+        output = self.model(pad(batch, self.steps))
+        label = label_variable(batch.labels, self.data.num_classes)
+        return output.prediction, {**output.unimodal, FUSED: output.fused, LABEL: label}
+
+    def critic_step(self, batch: Batch, bank: Variables, generator: torch.Generator) -> Losses:
+        """One step of stage 1."""
+        rows = self.critics.standardise(self.variables(batch)[1])
+        losses, drawn = {}, self.drawn(rows, generator)
+        for term in self.critics.table:
+            estimator = self.estimators[term.name]
+            if isinstance(estimator, mi.VariationalMI):
+                losses[term.name] = estimator.loss(rows[term.x], rows[term.y])
+            else:
+                product = self.product(term, len(batch), bank, generator, drawn)
+                conditional = cast("mi.ConditionalMI", estimator)
+                losses[term.name] = conditional.loss(_triples(term, rows), product)
+        weights = self.settings.term_weights
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        self.critic_optimizer.zero_grad()
+        total.backward()
+        self.clip()
+        self.critic_optimizer.step()
+        self.critic_schedule.step()
+        return losses
+
+    def model_step(
+        self, batch: Batch, bank: Variables | None, generator: torch.Generator
+    ) -> Losses:
+        """One step of stage 2; leaves its rows for the next bank."""
+        prediction, variables = self.variables(batch)
+        self.collected.append({name: value.detach() for name, value in variables.items()})
+        task = self.loss(prediction, batch.labels)
+        terms: Losses = {}
+        total = task
+        if bank is not None:
+            rows = self.critics.standardise(variables)
+            drawn = self.drawn(rows, generator)
+            for term in self.critics.table:
+                terms[term.name] = self.value(term, rows, bank, generator, drawn)
+            values = quantity_values(self.table, terms)
+            total = steered_loss(task, values, self.settings.quantity_weights)
+        self.optimizer.zero_grad()
+        total.backward()
+        self.clip()
+        self.optimizer.step()
+        self.schedule.step()
+        return {"task": task, "total": total, **terms}
+
+    def value(
+        self,
+        term: Term,
+        rows: Variables,
+        bank: Variables,
+        generator: torch.Generator,
+        drawn: Drawn,
+    ) -> Tensor:
+        """The estimate of one term, in nats."""
+        estimator = self.estimators[term.name]
+        if isinstance(estimator, mi.VariationalMI):
+            return estimator(rows[term.x], rows[term.y])
+        product = self.product(term, len(rows[LABEL]), bank, generator, drawn)
+        return estimator(_triples(term, rows), product)
+
+    def product(
+        self,
+        term: Term,
+        rows: int,
+        bank: Variables,
+        generator: torch.Generator,
+        drawn: Drawn,
+    ) -> mi.ProductSamples:
+        """Product samples of one term, as many as ``rows``.
+
+        Given a class, x is drawn within the class; the published code has no counterpart of that.
+        """
+        neighbours, triples = self.settings.critics.conditional.neighbours, _triples(term, bank)
+        if drawn and self.critics.discrete_label and term.given == LABEL:
+            return drawn[term.name]
+        if drawn:
+            found = drawn[term.name]
+            anchors = anchor_rows(found, triples, neighbours)
+            return loop_product(triples, anchors, len(found), neighbours)
+        most = len(triples) * neighbours // (neighbours + 1)
+        count = min(rows, max(most, 1))
+        anchors = shuffled(len(triples), generator, triples.z.device)[: -(-count // neighbours)]
+        return loop_product(triples, anchors, count, neighbours)
+
+    def drawn(self, rows: Variables, generator: torch.Generator) -> Drawn:
+        """What the trainer would draw for these rows; nothing where banks are collected."""
+        if self.shared is None:
+            return {}
+        contrasts = self.critics.samples(rows, self.shared, generator).contrasts
+        return {n: cast("mi.ProductSamples", c.product) for n, c in contrasts.items()}
+
+    def clip(self) -> None:
+        """Gradients of all parameters, whoever steps next."""
+        nn.utils.clip_grad_value_(self.everything, self.settings.training.clip_at)
+
+    def stage1(self, epoch: int) -> Loaded:
+        """Batches of stage 1, as many as the critics' passes have."""
+        training, train = self.settings.training, self.data.splits["train"]
+        size = training.stage1_batch_size or training.batch_size
+        self.model.train()
+        with seeded(self.settings.seed, Place.STAGE1, epoch) as generator:
+            for _ in range(training.stage1_passes):
+                order = torch.randperm(len(train), generator=generator)
+                for chunk in even_chunks(order, size):
+                    yield collate(train, chunk.numpy()), generator
+
+    def stage2(self, epoch: int) -> Loaded:
+        """Batches of stage 2: one pass; what a batch holds is as in the fast path."""
+        training = self.settings.training
+        self.model.train()
+        with seeded(self.settings.seed, Place.STAGE2, epoch) as generator:
+            batches = iterate(
+                self.data.splits["train"],
+                training.batch_size,
+                generator=generator,
+                bucketing=training.bucketing,
+            )
+            for batch in batches:
+                yield batch, generator
+
+    def bank(self) -> Variables:
+        """The bank of the next epoch on the critics' scale, which is set by it."""
+        if self.bank_from == "snapshot":
+            variables = self.snapshot()
+        else:
+            names = self.collected[0]
+            variables = {n: torch.cat([rows[n] for rows in self.collected]) for n in names}
+        self.collected = []
+        self.critics.set_scale(variables)
+        bank = self.critics.standardise(variables)
+        self.shared = self.critics.bank(bank) if self.bank_from == "snapshot" else None
+        return bank
+
+    @torch.no_grad()
+    def snapshot(self) -> dict[str, Tensor]:
+        """All training features from one state of the model, in row order."""
+        self.model.eval()
+        batches = iterate(
+            self.data.splits["train"], self.settings.training.batch_size, bucketing=False
+        )
+        rows = [self.variables(batch)[1] for batch in batches]
+        return {name: torch.cat([each[name] for each in rows]) for name in rows[0]}
+
+    def run_epoch(self, epoch: int) -> dict[str, dict[str, float]]:
+        """One epoch; mean losses of stage 1 and 2."""
+        found, bank = {}, None
+        if epoch > self.settings.training.warmup_epochs:
+            bank = self.bank()
+            sums = Means()
+            for batch, generator in self.stage1(epoch):
+                sums.add(self.critic_step(batch, bank, generator), len(batch))
+            found["stage1"] = sums.means()
+        sums = Means()
+        for batch, generator in self.stage2(epoch):
+            sums.add(self.model_step(batch, bank, generator), len(batch))
+        found["stage2"] = sums.means()
+        return found
+
+    def run(self) -> dict[str, Any]:
+        """All epochs; metrics of both held-out splits at the epoch that validation chooses."""
+        metric, chosen = selection_metric(self.settings), None
+        log = []
+        for epoch in range(1, self.settings.training.epochs + 1):
+            log.append(self.run_epoch(epoch))
+            value = self.score("valid")[metric]
+            improved = chosen is None or better(metric, value, chosen.value)
+            if improved:
+                chosen = Chosen(epoch, value, copy.deepcopy(self.model.state_dict()))
+            for schedule in (self.critic_schedule, self.schedule):
+                schedule.end_epoch(improved)
+        if chosen is not None:
+            self.model.load_state_dict(chosen.weights)
+        epoch = 0 if chosen is None else chosen.epoch
+        return {"log": log, "epoch": epoch, **{s: self.score(s) for s in ("valid", "test")}}
+
+    def score(self, split: str) -> Mapping[str, float]:
+        """Metrics of a split with the present model."""
+        size = self.settings.training.batch_size
+        return score(self.settings, encode(self.model, self.data.splits[split], batch_size=size))
+
+
+def one_by_one(critics: Critics) -> nn.ModuleDict:
+    """An estimator a term, with the weights that ``critics`` have."""
+    found = nn.ModuleDict({term.name: critics.estimator(term) for term in critics.table})
+    return found.requires_grad_(True)
+
+
+def _triples(term: Term, variables: Variables) -> mi.Triples:
+    return mi.Triples(variables[term.x], variables[term.y], variables[str(term.given)])
+
+
+def _longest(settings: Settings, data: Prepared) -> dict[str, int]:
+    """Modality -> the steps that every batch is padded to."""
+    steps = {}
+    for name, sequences in data.splits["train"].inputs.items():
+        encoder = settings.model.encoders[name]
+        longest = max(int(s.inputs[name].lengths.max(initial=1)) for s in data.splits.values())
+        tokens = encoder.kind == "transformer" and sequences.width == 0
+        steps[name] = encoder.max_tokens if tokens else longest  # type: ignore[union-attr]
+    return steps
+
+
+def _supported(settings: Settings) -> AdamSettings:
+    optimizer, conditional = settings.training.optimizer, settings.critics.conditional
+    published = conditional.search == "condition" and conditional.anchors == "bank"
+    clips = settings.training.clip == "value"
+    if not isinstance(optimizer, AdamSettings) or not published or not clips:
+        raise ConfigError(
+            "the published order of work knows Adam, clipping by value, neighbours in the "
+            "condition and anchors from the bank only"
+        )
+    return optimizer
