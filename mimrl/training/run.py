@@ -158,7 +158,7 @@ def build_trainer(
     with seeded(settings.seed, Place.INITIALISATION, 0):
         model = build_model(settings, data)
     model = model.to(device)
-    data = with_hidden_states(model, data, settings.training.batch_size, device)
+    data = with_hidden_states(model, data, device, folder=settings.performance.cache)
     return Trainer(settings, data, model, folder, device=device)
 
 
