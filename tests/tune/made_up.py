@@ -57,11 +57,19 @@ class Formula:
         return Result(COMPLETE, final, self.epochs, "", {"0": final}, {"0": 7})
 
 
-def worker(url: str, folder: Path, total: int, *, say=lambda line: None, **options) -> Worker:
-    """A worker of the study "made-up" with the formula."""
+def worker(
+    url: str | optuna.storages.BaseStorage,
+    folder: Path,
+    total: int,
+    *,
+    say=lambda line: None,
+    **options,
+) -> Worker:
+    """A worker of the study "made-up" with the formula; ``url`` may be a storage in memory."""
+    storage = open_storage(url) if isinstance(url, str) else url
     chosen = options.pop("plan", None) or plan()
     pruner, sampler = options.pop("pruner", "none"), options.pop("sampler", "tpe")
     timeout = options.pop("timeout", None)
-    found = studies.create(open_storage(url), "made-up", chosen, sampler=sampler, pruner=pruner)
+    found = studies.create(storage, "made-up", chosen, sampler=sampler, pruner=pruner)
     trials = options.pop("trials", None) or Formula(chosen, folder / "trials", **options)
     return Worker(found, chosen, trials, total=total, timeout=timeout, say=say)

@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 from tune.made_up import Formula, plan, worker
 
@@ -51,15 +52,14 @@ def test_total_counts_over_calls(url, tmp_path):
 
 def test_a_search_is_the_same_again_also_when_it_was_stopped(tmp_path):
     """24 trials, so that most are drawn by the tree-structured estimator, not at random."""
-    whole = worker(f"sqlite:///{tmp_path}/a.db", tmp_path, 24)
+    whole = worker(InMemoryStorage(), tmp_path, 24)
     whole.run()
+    storage = InMemoryStorage()
     for total in (3, 13, 24):
-        parts = worker(f"journal:///{tmp_path}/b.log", tmp_path, total)
+        parts = worker(storage, tmp_path, total)
         parts.run()
     assert params(parts.study) == params(whole.study)
-    other = worker(
-        f"sqlite:///{tmp_path}/c.db", tmp_path, 3, plan=plan("seed=1", seeds=(0,)), sampler="tpe"
-    )
+    other = worker(InMemoryStorage(), tmp_path, 3, plan=plan("seed=1", seeds=(0,)), sampler="tpe")
     other.run()
     assert params(other.study) != params(whole.study)[:3]
 
@@ -68,7 +68,7 @@ def test_the_estimator_finds_better_values_than_chance(tmp_path):
     """The best 10 of 40 by the estimator lie nearer to the optimum than random ones."""
     mean = {}
     for sampler in ("tpe", "random"):
-        found = worker(f"sqlite:///{tmp_path}/{sampler}.db", tmp_path, 40, sampler=sampler)
+        found = worker(InMemoryStorage(), tmp_path, 40, sampler=sampler)
         found.run()
         values = [row.value for row in read(found.study)]
         mean[sampler] = sum(values[-20:]) / 20
@@ -78,9 +78,9 @@ def test_the_estimator_finds_better_values_than_chance(tmp_path):
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_pruning_saves_epochs_and_keeps_the_best(tmp_path, pruner):
     total = 20
-    free = worker(f"sqlite:///{tmp_path}/free.db", tmp_path, total, sampler="random")
+    free = worker(InMemoryStorage(), tmp_path, total, sampler="random")
     free.run()
-    cut = worker(f"sqlite:///{tmp_path}/cut.db", tmp_path, total, sampler="random", pruner=pruner)
+    cut = worker(InMemoryStorage(), tmp_path, total, sampler="random", pruner=pruner)
     cut.run()
     rows = read(cut.study)
     pruned = [row for row in rows if row.outcome == PRUNED]
@@ -176,7 +176,7 @@ def test_silence_counts_as_death_where_processes_cannot_be_seen(url, tmp_path, m
 
 
 def test_a_trial_that_is_lost_again_and_again_is_given_up(tmp_path):
-    one = worker(f"sqlite:///{tmp_path}/x.db", tmp_path, 9)
+    one = worker(InMemoryStorage(), tmp_path, 9)
     for _ in range(life.RETRIES + 1):
         trial = one.study.ask()
         trial.suggest_float("training.clip_at", 0.0001, 1.0)
@@ -242,7 +242,7 @@ def test_an_interrupted_trial_is_put_back(url, tmp_path):
 
 
 def test_a_bug_ends_the_search_and_its_trial_does_not_count(tmp_path):
-    one = worker(f"sqlite:///{tmp_path}/x.db", tmp_path, 1)
+    one = worker(InMemoryStorage(), tmp_path, 1)
 
     class Broken(Formula):
         def run(self, trial):
@@ -257,7 +257,7 @@ def test_a_bug_ends_the_search_and_its_trial_does_not_count(tmp_path):
 
 
 def test_a_search_in_which_everything_is_refused_ends_early(tmp_path):
-    one = worker(f"sqlite:///{tmp_path}/x.db", tmp_path, 200, refused=True)
+    one = worker(InMemoryStorage(), tmp_path, 200, refused=True)
     with pytest.raises(ConfigError, match="all 10 trials were refused or diverged") as caught:
         one.run()
     assert "- nobody wants this" in str(caught.value)
@@ -265,7 +265,7 @@ def test_a_search_in_which_everything_is_refused_ends_early(tmp_path):
 
 
 def test_refused_trials_count_and_the_search_goes_on(tmp_path):
-    one = worker(f"sqlite:///{tmp_path}/x.db", tmp_path, 6)
+    one = worker(InMemoryStorage(), tmp_path, 6)
 
     class Picky(Formula):
         def run(self, trial):
@@ -279,7 +279,7 @@ def test_refused_trials_count_and_the_search_goes_on(tmp_path):
 
 def test_no_trial_begins_after_the_timeout(tmp_path):
     said = []
-    one = worker(f"sqlite:///{tmp_path}/x.db", tmp_path, 50, nap=0.02, timeout=0.1, say=said.append)
+    one = worker(InMemoryStorage(), tmp_path, 50, nap=0.02, timeout=0.1, say=said.append)
     one.run()
     assert 1 <= len(read(one.study)) < 50
     assert said[-1] == "the time is up: no more trials are begun here"
