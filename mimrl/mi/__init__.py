@@ -40,6 +40,7 @@ from mimrl.mi.objectives import (
     Smile,
     Tuba,
 )
+from mimrl.mi.stacked import Spread
 from mimrl.mi.stacked_critics import Pairs
 from mimrl.mi.variational import VariationalMI
 
@@ -76,6 +77,7 @@ __all__ = [
     "ProductSamples",
     "SeparableCritic",
     "Smile",
+    "Spread",
     "Triples",
     "Tuba",
     "VariationalMI",

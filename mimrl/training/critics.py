@@ -236,6 +236,10 @@ class Critics(nn.Module):
         else:
             self.conditional.load(term.name, estimator)
 
+    def spread_rows(self, spread: mi.Spread) -> None:
+        """Lets ``spread`` apply the networks to their rows from now on, such as a share of them."""
+        self.mutual.spread = self.conditional.spread = spread
+
     def fresh(self, **conditional: object) -> Critics:
         """Critics of the same form with new weights, on the same device.
 
