@@ -99,44 +99,36 @@ def anchor_rows(drawn: mi.ProductSamples, bank: mi.Triples, neighbours: int) -> 
     return torch.stack([(rows == each).all(dim=1).long().argmax() for each in wanted])
 
 
-class Packed(nn.Module):
+class Packed(RecurrentEncoder):
     """A recurrent encoder that packs its sequences, as PyTorch offers it."""
-
-    def __init__(self, encoder: RecurrentEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """``(B, T, d)`` to ``(B, T, D)``."""
         valid, steps = lengths.clamp(min=1), values.shape[1]
         packed = pack_padded_sequence(values, valid, batch_first=True, enforce_sorted=False)
-        states = self.encoder.recurrent(packed)[0]
+        states = self.recurrent(packed)[0]
         both, _ = pad_packed_sequence(states, batch_first=True, total_length=steps)
         summed = both[..., : both.shape[2] // 2] + both[..., both.shape[2] // 2 :]
-        return self.encoder.dropout(zero_padding(self.encoder.norm(summed).relu(), valid))
+        return self.dropout(zero_padding(self.norm(summed).relu(), valid))
 
 
-class Padded(nn.Module):
+class Padded(TextEncoder):
     """A transformer that computes every padded token of every sample."""
 
-    def __init__(self, encoder: TextEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """``(B, T)`` token ids to ``(B, T, D)``."""
-        mask = step_mask(lengths.clamp(min=1), ids.shape[1]).long()
-        states = self.encoder.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
-        return self.encoder.dropout(self.encoder.projection(zero_padding(states, lengths)))
+        mask = step_mask(lengths.clamp(min=1), values.shape[1]).long()
+        states = self.transformer(input_ids=values, attention_mask=mask).last_hidden_state
+        return self.dropout(self.projection(zero_padding(states, lengths)))
+
+
+SLOW: Mapping[type, type] = {RecurrentEncoder: Packed, TextEncoder: Padded}
 
 
 def slow(model: MIMRL) -> None:
-    """Gives ``model`` encoders that take no short cut; weights stay where they are."""
-    for name, encoder in model.encoders.items():
-        if isinstance(encoder, RecurrentEncoder):
-            model.encoders[name] = Packed(encoder)
-        elif isinstance(encoder, TextEncoder):
-            model.encoders[name] = Padded(encoder)
+    """Makes the encoders of ``model`` take no short cut; their weights stay where they are."""
+    for encoder in model.encoders.values():
+        encoder.__class__ = SLOW.get(type(encoder), type(encoder))
 
 
 class Means:

@@ -191,7 +191,6 @@ def our_epoch(
     once = 0.0
     if not model.text_parameters() and model.text_encoder is not None:
         kept: list[Prepared] = []
-        size = settings.training.batch_size
         once = timed(lambda: kept.append(with_hidden_states(model, data, CPU)))
         data = kept[0]
     Trainer(settings, data, model, folder, device=CPU).fit(progress=False)

@@ -1,0 +1,139 @@
+"""Runs the measurements of speed, prints one table and writes docs/benchmarks.md.
+
+Each script runs in a process of its own and leaves its numbers in runs/speed/NAME.json; the table
+and the page are made of all numbers that lie there. With --only, the other scripts' numbers stay
+as they were.
+
+    python -m bench.speed [--only training lsmi] [--quick] [--threads 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bench.speed import (
+    critics,
+    gpu,
+    large_file,
+    lsmi,
+    processes,
+    product_samples,
+    same_results,
+    training,
+)
+from bench.speed.machine import describe
+from bench.speed.page import write_page
+from bench.speed.rows import HEADER, Row, markdown
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "runs" / "speed"
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+
+@dataclass(frozen=True)
+class Script:
+    """One measurement.
+
+    Attributes:
+        module: its script.
+        options: beside those of all.
+    """
+
+    module: ModuleType
+    options: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The last part of the module's name."""
+        return self.module.__name__.rpartition(".")[2]
+
+
+SCRIPTS = (
+    Script(training),
+    Script(critics),
+    Script(product_samples),
+    Script(lsmi),
+    Script(same_results),
+    Script(processes),
+    Script(large_file),
+    Script(gpu),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 when all scripts ran, whether or not goals are met; 1 when one failed."""
+    arguments = _parser().parse_args(argv)
+    results = arguments.results or (RESULTS / "quick" if arguments.quick else RESULTS)
+    results.mkdir(parents=True, exist_ok=True)
+    wanted = [s for s in SCRIPTS if arguments.only is None or s.name in arguments.only]
+    failed = [script.name for script in wanted if not run(script, results, arguments)]
+    found = stored(results)
+    rows = [Row(**fields) for name in found for fields in rows_of(found[name])]
+    print(markdown(HEADER, [row.cells() for row in rows]), flush=True)
+    if arguments.page or not arguments.quick:
+        write_page(arguments.page or PAGE, found)
+    for name in failed:
+        print(f"{name} failed; what it said stands above", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def run(script: Script, results: Path, arguments: argparse.Namespace) -> bool:
+    """Runs one script; whether it left its numbers."""
+    file = results / f"{script.name}.json"
+    fresh = file.with_suffix(".new")
+    command = [sys.executable, "-m", script.module.__name__, "--json", str(fresh), *script.options]
+    command += ["--quick"] if arguments.quick else []
+    command += ["--threads", str(arguments.threads)] if arguments.threads else []
+    print(f"== {script.name}", file=sys.stderr, flush=True)
+    started = time.perf_counter()
+    ended = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False)
+    seconds = time.perf_counter() - started
+    if ended.returncode not in (0, 1) or not fresh.is_file():  # 1: a goal is missed
+        fresh.unlink(missing_ok=True)
+        return False
+    content = json.loads(fresh.read_text(encoding="utf-8"))
+    content |= {"machine": describe(), "seconds": seconds}
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    fresh.unlink()
+    return True
+
+
+def stored(results: Path) -> dict[str, dict[str, Any]]:
+    """The numbers of every script that has left some, in the order of the table."""
+    files = {script.name: results / f"{script.name}.json" for script in SCRIPTS}
+    return {
+        name: json.loads(file.read_text(encoding="utf-8"))
+        for name, file in files.items()
+        if file.is_file()
+    }
+
+
+def rows_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Fields of the rows of one script."""
+    return [{k: v for k, v in row.items() if k not in ("ratio", "met")} for row in content["rows"]]
+
+
+def _parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = [script.name for script in SCRIPTS]
+    found.add_argument("--only", nargs="+", choices=names, help="default: all")
+    found.add_argument("--quick", action="store_true", help="small sizes; the page stays as it is")
+    found.add_argument("--threads", type=int, help="of PyTorch; default: each script's own")
+    found.add_argument("--results", type=Path, help="folder of the numbers; default: runs/speed")
+    found.add_argument("--page", type=Path, help="default: docs/benchmarks.md")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
