@@ -4,7 +4,7 @@ Each script runs in a process of its own and leaves its numbers in runs/speed/NA
 and the page are made of all numbers that lie there. With --only, the other scripts' numbers stay
 as they were.
 
-    python -m bench.speed [--only training lsmi] [--quick] [--threads 2]
+    python -m bench.speed [--only training critics] [--quick] [--threads 2]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.speed import (
     critics,
     gpu,
     large_file,
-    lsmi,
+    lsmi_seconds,
     processes,
     product_samples,
     same_results,
@@ -61,7 +61,7 @@ SCRIPTS = (
     Script(training),
     Script(critics),
     Script(product_samples),
-    Script(lsmi),
+    Script(lsmi_seconds),
     Script(same_results),
     Script(processes),
     Script(large_file),

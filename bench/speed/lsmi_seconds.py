@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         full=not arguments.no_report,
         quick=arguments.quick,
     )
-    return report(found, "lsmi", arguments.json)
+    return report(found, "lsmi_seconds", arguments.json)
 
 
 def measure(
