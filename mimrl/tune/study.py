@@ -160,11 +160,13 @@ def build_pruner(name: Pruner, plan: Plan) -> BasePruner:
     """The rule that stops hopeless trials.
 
     ``median`` stops a trial whose best value so far is worse than the median of the others at the
-    same epoch; not in the first tenth of the epochs, and not before five trials are complete.
+    same epoch; not in the first two epochs or the first tenth of them, and not before five trials
+    are complete.
     ``hyperband`` gives few epochs to many trials and more to the best third of each round.
     """
     if name == "median":
-        return MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=max(1, plan.epochs // 10))
+        first = max(2, plan.epochs // 10) + 1
+        return MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=first)
     if name == "hyperband":
         return HyperbandPruner(min_resource=1, max_resource=plan.epochs * len(plan.seeds))
     return NopPruner()
