@@ -2,11 +2,13 @@
 # anew when pyproject.toml, constraints.txt or the version of mimrl change.
 # Settings: PYTHON (3.11 to 3.13), VENV, and MIMRL_DATA_ROOT, MIMRL_REFERENCE_ROOT for the tests
 # that read real data and the numbers of other codes; without them those tests are skipped.
+# One measurement of speed alone: make bench BENCH_ARGS="--only critics".
 # Tests run in up to four processes, all tests of a file in one: PYTEST_ARGS="-n 0" for one.
 
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
@@ -52,8 +54,8 @@ format: $(STAMP)  ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## the measurements of bench/, a table each
-	@for script in $(filter-out bench/reporting.py,$(wildcard bench/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(STAMP)  ## speed and memory: one table, and the numbers of docs/benchmarks.md
+	$(BIN)/python -m bench.speed $(BENCH_ARGS)
 
 clean:  ## remove caches and build output; the environment and the runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
