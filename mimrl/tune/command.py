@@ -7,6 +7,7 @@ on standard error); 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimrl import __version__
 from mimrl.command import seed_list
-from mimrl.errors import MissingFileError
+from mimrl.errors import ConfigError, MissingFileError
 from mimrl.exits import guarded
 from mimrl.settings import Settings, load
 
@@ -77,6 +78,11 @@ def _run(arguments: argparse.Namespace) -> None:
 
     from mimrl.tune.storage import guarded_storage
 
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ConfigError(
+            "torchrun and accelerate launch make one training of several processes; workers of a "
+            "search are independent: start 'python -m mimrl.tune' itself, several times"
+        )
     settings = load(arguments.config, _overrides(arguments))
     name = arguments.name or settings.name
     url = arguments.storage or f"sqlite:///{settings.output}/{name}/tune/study.db"

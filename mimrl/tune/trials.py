@@ -100,6 +100,7 @@ class Trials:
         folder = self.folder / trial_name(trial.number) / f"seed{settings.seed}"
         folder.mkdir(parents=True, exist_ok=True)
         trial.set_user_attr(FOLDER, str(folder.parent))
+        settings = with_cache(settings, self.folder.parent / "hidden")
         write_text(folder / SETTINGS, dump(settings))
         with threads(settings.threads):
             trainer = build_trainer(settings, data, folder, self.device)
@@ -141,6 +142,20 @@ def prepare_without_test(settings: Settings) -> Prepared:
         splits[TEST] = splits[VALID]
     data = prepare(replace(corpus, splits=splits), settings)
     return replace(data, splits={n: s for n, s in data.splits.items() if n != TEST})
+
+
+def with_cache(settings: Settings, folder: Path) -> Settings:
+    """Settings that keep a frozen text encoder's outputs, so that one trial encodes for all.
+
+    The outputs are the same with and without a cache. Unchanged where a cache is set, or where no
+    text encoder is frozen.
+    """
+    encoders = settings.model.encoders.values()
+    frozen = any(one.kind == "transformer" and one.train == "none" for one in encoders)
+    if settings.performance.cache is not None or not frozen:
+        return settings
+    performance = settings.performance.model_copy(update={"cache": str(folder)})
+    return settings.model_copy(update={"performance": performance})
 
 
 def trial_name(number: int) -> str:

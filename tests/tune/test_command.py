@@ -22,9 +22,10 @@ from mimrl.tune import trials as trials_module
 from mimrl.tune.command import main
 from mimrl.tune.space import build_space
 from mimrl.tune.study import Plan
-from mimrl.tune.trials import Trials, prepare_without_test
+from mimrl.tune.trials import Trials, prepare_without_test, with_cache
 
 FEW = (*SMALL, "training.epochs=2", "training.warmup_epochs=0", "training.controls=0", "device=cpu")
+ROOT = Path(__file__).parents[2]
 SEARCH = """\
 training.optimizer.rate: {low: 1e-4, high: 1e-2, log: true}
 training.batch_size: [16, 32]
@@ -216,6 +217,15 @@ def test_data_are_prepared_once_while_their_settings_are_the_same(tmp_path, monk
     assert [settings.max_steps for settings in opened] == [3, 4]
 
 
+def test_a_frozen_text_encoder_encodes_for_all_trials(tmp_path):
+    mosi = ROOT / "configs" / "mosi.yaml"
+    frozen = load(mosi, ["model.encoders.text.train=none"])
+    cached = with_cache(frozen, tmp_path)
+    assert cached.performance.cache == str(tmp_path)
+    assert with_cache(cached, tmp_path / "other") == cached
+    assert with_cache(load(mosi), tmp_path) == load(mosi)
+
+
 def test_ctrl_c_ends_with_what_is_there(tmp_path, monkeypatch, capsys):
     search = tmp_path / "search.yaml"
     search.write_text("training.batch_size: [16, 32, 48]\n")
@@ -273,6 +283,11 @@ class TestRefusals:
         monkeypatch.setitem(sys.modules, "optuna", None)
         assert main(["--trials", "1"]) == 2
         assert 'pip install "mimrl[tune]"' in capsys.readouterr().err
+
+    def test_torchrun(self, monkeypatch, capsys):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert main(["--trials", "1"]) == 2
+        assert "start 'python -m mimrl.tune' itself" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "arguments", [["--trials", "0"], ["--trials", "x"], ["--timeout", "-1"], ["--seeds", "1,1"]]
