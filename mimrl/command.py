@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from mimrl import __version__
 from mimrl.exits import guarded
+from mimrl.launch import first_process, launched
 from mimrl.settings import Settings, dump, load
 from mimrl.settings.help import render
 
@@ -22,6 +23,7 @@ examples:
   python train.py --config configs/mosi.yaml --seeds 0,1,2 training.epochs=20
   python train.py --config configs/mosi.yaml model.fusion=lmf steering.default=0 name=lmf
   python train.py --config configs/mosi.yaml --resume
+  torchrun --nproc_per_node=4 train.py --config configs/mosei.yaml
 """
 
 
@@ -35,13 +37,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _parser().parse_intermixed_args(argv)
-    return guarded(lambda: _run(arguments), "interrupted; the same command with --resume continues")
+    interrupted = "interrupted; the same command with --resume continues"
+    if launched():
+        from mimrl.training.alarm import guarded_together
+
+        return guarded_together(lambda: _run(arguments), interrupted)
+    return guarded(lambda: _run(arguments), interrupted)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     settings = _settings(arguments)
     if arguments.print_config:
-        sys.stdout.write(dump(settings))
+        if first_process():
+            sys.stdout.write(dump(settings))
         return
     from mimrl.training.run import train_seeds  # torch takes seconds, which --help need not wait
 
@@ -52,9 +60,10 @@ def _run(arguments: argparse.Namespace) -> None:
         resume=arguments.resume,
         overwrite=arguments.overwrite,
         progress=sys.stderr.isatty(),
-        say=_say if len(seeds) > 1 else None,
+        say=_say if len(seeds) > 1 and first_process() else None,
     )
-    sys.stdout.write(f"{summary.table()}\n\nresults: {summary.folder}\n")
+    if first_process():
+        sys.stdout.write(f"{summary.table()}\n\nresults: {summary.folder}\n")
 
 
 def _say(line: str) -> None:

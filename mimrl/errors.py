@@ -41,6 +41,10 @@ class EstimationError(MimrlError, ValueError):
     """An information estimate that the data given do not allow (too few samples, one class...)."""
 
 
+class ProcessError(MimrlError, RuntimeError):
+    """One of several processes that train together ended or cannot be reached."""
+
+
 class NonFiniteError(MimrlError, ArithmeticError):
     """A loss or an estimate became NaN or infinite; the message names the term, stage and step."""
 

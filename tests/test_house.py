@@ -42,8 +42,8 @@ MAY_IMPORT = {
         *("mimrl.mi", "mimrl.datasets"),
     ),
     "mimrl.training": (
-        *("mimrl", "mimrl.errors", "mimrl.terms", "mimrl.pretrained", "mimrl.settings"),
-        *("mimrl.mi", "mimrl.datasets", "mimrl.model"),
+        *("mimrl", "mimrl.errors", "mimrl.exits", "mimrl.terms", "mimrl.pretrained"),
+        *("mimrl.settings", "mimrl.mi", "mimrl.datasets", "mimrl.model"),
     ),
     "mimrl.original": (
         *("mimrl.errors", "mimrl.terms", "mimrl.pretrained", "mimrl.settings"),

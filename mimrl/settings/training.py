@@ -127,9 +127,11 @@ class TrainingSettings(Group):
         description="passes of the critics over the training features each epoch; "
         "0: no critics, no steering",
     )
-    batch_size: int = Field(128, ge=2, description="samples a step")
+    batch_size: int = Field(
+        128, ge=2, description="samples a step; of each process where several train together"
+    )
     stage1_batch_size: int | None = Field(
-        None, ge=2, description="samples a step of the critics; null: as batch_size"
+        None, ge=2, description="samples a step of the critics, likewise; null: as batch_size"
     )
     bucketing: bool = Field(True, description="batches of samples of similar length")
     loss: LossSettings = Field(

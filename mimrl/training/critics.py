@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mimrl import mi
 from mimrl.mi.bank import Bank, Given, Product
@@ -43,7 +42,8 @@ DEAD = 1e-5  # mean scale of a variable below which only rounding moves it
 def label_variable(labels: Tensor, num_classes: int) -> Tensor:
     """Labels as a random variable: ratings ``(B, 1)``, classes one-hot ``(B, C)``, float32."""
     if num_classes > 1:
-        return functional.one_hot(labels, num_classes).to(torch.float32)
+        classes = torch.arange(num_classes, device=labels.device)  # one_hot reads the labels back
+        return (labels[:, None] == classes).to(torch.float32)
     return labels.to(torch.float32)[:, None]
 
 

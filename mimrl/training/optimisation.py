@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from mimrl.settings.training import (
     AdamSettings,
@@ -21,6 +22,7 @@ from mimrl.settings.training import (
     StepSchedule,
     TrainingSettings,
 )
+from mimrl.training.team import ALONE, Team
 
 
 def build_optimizer(
@@ -142,10 +144,20 @@ def clipper(settings: TrainingSettings) -> Callable[[Iterable[nn.Parameter]], No
     """The gradient clipping that ``training.clip`` names, as a function of parameters."""
     limit = settings.clip_at
     if settings.clip == "value":
-        return lambda parameters: nn.utils.clip_grad_value_(parameters, limit)
+        return lambda parameters: _clip_value(parameters, limit)
     if settings.clip == "norm":
         return lambda parameters: _clip_norm(parameters, limit)
     return lambda parameters: None
+
+
+def _clip_value(parameters: Iterable[nn.Parameter], limit: float) -> None:
+    found = [p for p in parameters if p.grad is not None]
+    if any(p.is_cuda for p in found):
+        nn.utils.clip_grad_value_(found, limit)
+        return
+    for parameter in found:  # one pass over the memory instead of two
+        if parameter.grad is not None:
+            parameter.grad.clamp_(-limit, limit)
 
 
 def _clip_norm(parameters: Iterable[nn.Parameter], limit: float) -> None:
@@ -159,6 +171,8 @@ class Learner:
         groups: name -> (parameters, rate as a multiple of the optimiser's rate).
         settings: optimiser, schedule and clipping.
         total_steps: optimiser steps of the whole training.
+        team: processes that each have found a part of the gradient.
+        scaler: of fp16 gradients; None: they are not scaled.
     """
 
     def __init__(
@@ -166,19 +180,40 @@ class Learner:
         groups: Mapping[str, tuple[Sequence[nn.Parameter], float]],
         settings: TrainingSettings,
         total_steps: int,
+        *,
+        team: Team = ALONE,
+        scaler: GradScaler | None = None,
     ) -> None:
         self.optimizer = build_optimizer(settings.optimizer, groups)
         self.schedule = Schedule(settings.schedule, self.optimizer, total_steps)
         self._parameters = [p for parameters, _ in groups.values() for p in parameters]
         self._clip = clipper(settings)
+        self._team, self._scaler = team, scaler
 
     def step(self, loss: Tensor) -> None:
         """One step down the gradient of a scalar loss."""
         self.optimizer.zero_grad()
-        loss.backward()
-        self._clip(self._parameters)
-        self.optimizer.step()
+        if self._scaler is None:
+            loss.backward()
+            self._team.average(self._parameters)
+            self._clip(self._parameters)
+            self.optimizer.step()
+        else:
+            self._scaled_step(loss, self._scaler)
         self.schedule.step()
+
+    def _scaled_step(self, loss: Tensor, scaler: GradScaler) -> None:
+        """The same with a scaled loss; averaged first, so that all see an overflow of one."""
+        scaler.scale(loss).backward()
+        self._team.average(self._parameters)
+        scaler.unscale_(self.optimizer)
+        self._clip(self._parameters)
+        scaler.step(self.optimizer)
+        scaler.update()
+
+    def scaling(self) -> dict[str, float]:
+        """What the scaling of fp16 gradients goes on from; empty without it."""
+        return {} if self._scaler is None else dict(self._scaler.state_dict())
 
     def rates(self) -> dict[str, float]:
         """Group -> its present learning rate."""
@@ -194,8 +229,13 @@ class Learner:
             if isinstance(value, Tensor)
         }
 
-    def load(self, tensors: Mapping[str, Tensor], schedule: Mapping[str, int]) -> None:
-        """Goes on from what :meth:`tensors` and the schedule's ``state`` gave."""
+    def load(
+        self,
+        tensors: Mapping[str, Tensor],
+        schedule: Mapping[str, int],
+        scaling: Mapping[str, float],
+    ) -> None:
+        """Goes on from what :meth:`tensors`, the schedule's ``state``, :meth:`scaling` gave."""
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             index, key = name.split(".", 1)
@@ -203,3 +243,5 @@ class Learner:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.schedule.load_state(schedule)
+        if self._scaler is not None and scaling:
+            self._scaler.load_state_dict(dict(scaling))

@@ -32,14 +32,21 @@ def derive(seed: int, place: Place, *index: int) -> int:
 
 
 @contextmanager
-def seeded(seed: int, place: Place, *index: int) -> Iterator[torch.Generator]:
+def seeded(seed: int, place: Place, *index: int, rank: int = 0) -> Iterator[torch.Generator]:
     """Seeds everything random inside, and puts the global generators back afterwards.
 
+    Args:
+        seed: of the run.
+        place: where in the run.
+        *index: the epoch, say.
+        rank: of several processes; what they draw from the global generators then differs.
+
     Yields:
-        A CPU generator for what takes one explicitly; dropout and initialisation inside draw from
-        the forked global generators.
+        A CPU generator for what takes one explicitly, the same in all processes; dropout and
+        initialisation inside draw from the forked global generators.
     """
     number = derive(seed, place, *index)
-    with torch.random.fork_rng():
-        torch.manual_seed(number)
+    used = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(used):
+        torch.manual_seed(derive(seed, place, *index, rank) if rank else number)
         yield torch.Generator().manual_seed(number)

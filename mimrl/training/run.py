@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ import torch
 from mimrl.datasets.catalogue import open_corpus
 from mimrl.datasets.prepare import Prepared, prepare
 from mimrl.errors import CheckpointError, ConfigError
+from mimrl.launch import first_process
 from mimrl.model.model import MIMRL
 from mimrl.settings import Settings, dump, from_mapping
 from mimrl.training import checkpoint
@@ -31,12 +33,14 @@ from mimrl.training.costs import logged_seconds, seed_line
 from mimrl.training.curves import draw_curves
 from mimrl.training.frozen import with_hidden_states
 from mimrl.training.inference import Features, encode
+from mimrl.training.memory import keep_freed_memory
 from mimrl.training.objectives import probabilities
 from mimrl.training.randomness import Place, seeded
 from mimrl.training.scoring import score, selection_metric
 from mimrl.training.summary import Summary, summarise
+from mimrl.training.team import ALONE, Team, assemble
 from mimrl.training.tracking import read_log, write_json, write_text
-from mimrl.training.trainer import Trainer
+from mimrl.training.trainer import ENCODED, Trainer
 
 METRICS = "metrics.json"
 SETTINGS = "settings.yaml"
@@ -82,24 +86,26 @@ def train(
         NonFiniteError: a loss became NaN or infinite.
     """
     folder = Path(settings.output) / settings.name / f"seed{settings.seed}"
+    team, device = assemble(choose_device(settings.device))
     _check_folder(folder, resume=resume, overwrite=overwrite)
-    state = _stored_state(folder, settings) if resume else None
+    state = _stored_state(folder, settings, team) if resume else None
     done = _completed(folder, settings) if resume else None
+    start = (dump(settings), done is None, state[1]["epoch"] if state else 0)
+    team.require_same("settings or files of the run", zlib.crc32(repr(start).encode()), device)
     if done is not None:
         return done
     with threads(settings.threads):
-        device = choose_device(settings.device)
         data = prepare(open_corpus(settings.data), settings)
-        trainer = build_trainer(settings, data, folder, device)
-        if overwrite and folder.exists():  # only now that nothing can be refused any more
-            shutil.rmtree(folder)
-        _make(folder)
-        write_text(folder / SETTINGS, dump(settings))
+        trainer = build_trainer(settings, data, folder, device, team)
+        team.wait()  # all have looked at the folder
+        if team.first:
+            _start_folder(folder, settings, overwrite=overwrite)
         if state is not None:
             trainer.load_state(*state)
         started = time.perf_counter()
         trainer.fit(progress=progress)
-        return _finish(settings, trainer.data, folder, device, time.perf_counter() - started)
+        team.wait()  # the last model is written
+        return _finish(settings, trainer.data, folder, device, time.perf_counter() - started, team)
 
 
 def train_seeds(
@@ -146,20 +152,27 @@ def train_seeds(
     metrics = {result.seed: result.metrics for result in results}
     epochs = {result.seed: result.epoch for result in results}
     summary = summarise(folder, metric, metrics, epochs, costs)
-    if len(results) > 1:
+    if len(results) > 1 and first_process():
         write_json(folder / "summary.json", summary.as_dict())
     return summary
 
 
 def build_trainer(
-    settings: Settings, data: Prepared, folder: Path, device: torch.device
+    settings: Settings, data: Prepared, folder: Path, device: torch.device, team: Team = ALONE
 ) -> Trainer:
     """A trainer with a new model of the settings' seed; nothing is written before it trains."""
+    if device.type == "cpu":
+        keep_freed_memory()
     with seeded(settings.seed, Place.INITIALISATION, 0):
         model = build_model(settings, data)
     model = model.to(device)
-    data = with_hidden_states(model, data, device, folder=settings.performance.cache)
-    return Trainer(settings, data, model, folder, device=device)
+    cache = settings.performance.cache
+    if cache is not None and not team.first:
+        team.wait()  # for what the first one keeps
+    data = with_hidden_states(model, data, device, folder=cache, progress=team.first)
+    if cache is not None and team.first:
+        team.wait()
+    return Trainer(settings, data, model, folder, device=device, team=team)
 
 
 def build_model(settings: Settings, data: Prepared) -> MIMRL:
@@ -212,7 +225,10 @@ def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
         raise ConfigError(f"{folder} is not a run of mimrl (no {SETTINGS}); it is left alone")
 
 
-def _make(folder: Path) -> None:
+def _start_folder(folder: Path, settings: Settings, *, overwrite: bool) -> None:
+    """The folder of a run that nothing can refuse any more, with its settings in it."""
+    if overwrite and folder.exists():
+        shutil.rmtree(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -220,9 +236,10 @@ def _make(folder: Path) -> None:
             f"the folder of the run, {folder}, cannot be made ({error}); set output to a folder "
             "that can be written to"
         ) from error
+    write_text(folder / SETTINGS, dump(settings))
 
 
-def _stored_state(folder: Path, settings: Settings) -> tuple[Any, Any] | None:
+def _stored_state(folder: Path, settings: Settings, team: Team) -> tuple[Any, Any] | None:
     if not (folder / checkpoint.LAST).is_file():
         return None
     file = folder / checkpoint.LAST
@@ -238,6 +255,12 @@ def _stored_state(folder: Path, settings: Settings) -> tuple[Any, Any] | None:
         raise CheckpointError(
             f"{folder} was started with other settings ({', '.join(differ)}); resume with the "
             f"same ones, as {folder / SETTINGS} has them, or give the run another name"
+        )
+    if header.get("processes", 1) != team.size:
+        raise CheckpointError(
+            f"{folder} was started with {header.get('processes', 1)} processes, which had batches "
+            f"of {header.get('processes', 1) * settings.training.batch_size}; this command has "
+            f"{team.size}: resume with as many, or give the run another name"
         )
     return tensors, header
 
@@ -270,37 +293,76 @@ def _completed(folder: Path, settings: Settings) -> RunResult | None:
 
 
 def _finish(
-    settings: Settings, data: Prepared, folder: Path, device: torch.device, seconds: float
+    settings: Settings,
+    data: Prepared,
+    folder: Path,
+    device: torch.device,
+    seconds: float,
+    team: Team,
 ) -> RunResult:
-    """Reads the test split, once, with the model that validation chose; writes the results."""
+    """Reads the test split, once, with the model that validation chose; writes the results.
+
+    All processes have the features and the metrics; the first one writes.
+    """
     loaded = checkpoint.load_model(folder)
     model = loaded.model.to(device)
+    size = settings.training.batch_size
     features = {
-        name: encode(model, samples, batch_size=settings.training.batch_size, device=device)
+        name: encode(model, samples, batch_size=max(size, ENCODED), device=device, team=team)
         for name, samples in data.splits.items()
     }
     metrics = {split: score(settings, features[split]) for split in HELD_OUT}
+    result = RunResult(folder, settings.seed, loaded.epoch, metrics)
+    if team.first:
+        _report(settings, data, loaded, features, result, seconds, team)
+    team.wait()
+    return result
+
+
+def _report(
+    settings: Settings,
+    data: Prepared,
+    loaded: checkpoint.Loaded,
+    features: Mapping[str, Features],
+    result: RunResult,
+    seconds: float,
+    team: Team,
+) -> None:
+    """Writes predictions, curves and, last of all, the metrics."""
+    folder, model, training = result.folder, loaded.model, settings.training
     report: dict[str, Any] = {
         "name": settings.name,
         "seed": settings.seed,
         "selected_by": f"valid {selection_metric(settings)}",
         "epoch": loaded.epoch,
         "epochs_run": len(read_log(folder)),
-        **metrics,
+        **result.metrics,
         "samples": {name: len(samples) for name, samples in data.splits.items()},
         "alive": alive(features["test"]),
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(seconds, 1),
+        "processes": team.size,
+        "global_batch_size": training.batch_size * team.size,
     }
     if loaded.critics is not None and settings.training.controls:
         banks = {name: f.variables(data.num_classes) for name, f in features.items()}
-        critics = loaded.critics.to(device)
-        terms = read_terms(settings, critics, banks, settings.training.controls)
+        critics = loaded.critics.to(features["train"].fused.device)
+        terms = read_terms(_as_one(settings, team), critics, banks, training.controls)
         report["terms"] = {name: reading.as_dict() for name, reading in terms.items()}
     write_text(folder / PREDICTIONS, _predictions(settings, data, features))
     draw_curves(read_log(folder), folder / CURVES, chosen=loaded.epoch)
     write_json(folder / METRICS, report)
-    return RunResult(folder, settings.seed, loaded.epoch, metrics)
+
+
+def _as_one(settings: Settings, team: Team) -> Settings:
+    """Settings with which one process has the batches that the team had together."""
+    training, size = settings.training, team.size
+    stage1 = training.stage1_batch_size
+    sizes = {
+        "batch_size": training.batch_size * size,
+        "stage1_batch_size": None if stage1 is None else stage1 * size,
+    }
+    return settings.model_copy(update={"training": training.model_copy(update=sizes)})
 
 
 def alive(features: Features) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mimrl.errors import CheckpointError, MissingFileError
 
 LOG = "log.jsonl"
 EVENTS = "tensorboard"
+SHOWN_EVERY = 1.0  # seconds; reading a loss waits for all that the device has still to do
 
 
 def jsonable(value: Any) -> Any:
@@ -109,6 +111,7 @@ class Progress:
     """
 
     def __init__(self, total: int, done: int, title: str, *, shown: bool = True) -> None:
+        self._read_at = 0.0
         self._bar = tqdm(
             total=total,
             initial=done,
@@ -123,10 +126,12 @@ class Progress:
         self._bar.set_description(f"epoch {epoch} {name}")
 
     def step(self, **losses: Tensor) -> None:
-        """One step is done; its losses are fetched from the device only when they are shown."""
-        if not self._bar.disable:
+        """One step is done; its losses are fetched from the device once a second at most."""
+        now = time.monotonic()
+        if not self._bar.disable and now - self._read_at > SHOWN_EVERY:
+            self._read_at = now
             shown = {name: f"{value.item():.3f}" for name, value in losses.items()}
-            self._bar.set_postfix(shown)
+            self._bar.set_postfix(shown, refresh=False)
         self._bar.update()
 
     def close(self) -> None:

@@ -7,10 +7,9 @@ the validation split; the test split is never seen here.
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
+import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,24 +17,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mimrl.datasets.loading import Batch, batch_rows, iterate
+from mimrl.datasets.loading import Batch, iterate
 from mimrl.datasets.prepare import Prepared
-from mimrl.errors import NonFiniteError
 from mimrl.mi.bank import Bank
 from mimrl.model.model import MIMRL
 from mimrl.settings import Settings
 from mimrl.terms import FUSED, LABEL, quantities
-from mimrl.training import checkpoint
+from mimrl.training import checkpoint, saving
 from mimrl.training.critics import Critics, even_chunks, label_variable
-from mimrl.training.inference import Features, encode
+from mimrl.training.inference import Features, encode, gathered
+from mimrl.training.measures import Clock, Losses, not_finite
 from mimrl.training.metrics import better
 from mimrl.training.objectives import quantity_values, steered_loss, task_loss
 from mimrl.training.optimisation import Learner
+from mimrl.training.precision import Precision, compile_network, in_float32
 from mimrl.training.randomness import Place, seeded
 from mimrl.training.scoring import score, selection_metric
+from mimrl.training.steps import Steps
+from mimrl.training.team import ALONE, Team
 from mimrl.training.tracking import Progress, Tracker
 
 OnEpoch = Callable[[Mapping[str, Any]], None]
+ENCODED = 128  # samples that are encoded at a time without gradients, at least
 
 
 @dataclass
@@ -56,6 +59,10 @@ class Trainer:
         model: on ``device``.
         folder: where the best model, kept ones and the resumable state are written.
         device: where to compute.
+        team: the processes that train this model together, each with an instance of its own.
+
+    Raises:
+        ConfigError: the device or this machine lacks what ``settings.performance`` asks for.
     """
 
     def __init__(
@@ -66,10 +73,16 @@ class Trainer:
         folder: Path,
         *,
         device: torch.device,
+        team: Team = ALONE,
     ) -> None:
         self.settings, self.data, self.model = settings, data, model
-        self.folder, self.device = folder, device
+        self.folder, self.device, self.team = folder, device, team
         training = settings.training
+        self.steps = Steps.of(settings, data, team)
+        self.precision = Precision(settings.performance.precision, device)
+        self.labels = torch.from_numpy(data.splits["train"].labels).to(device)
+        compile_network(model, settings.performance, device)
+        team.start_alike(model)
         self.loss = task_loss(training.loss)
         self.table = quantities(settings.data.modalities)
         self.weights = settings.quantity_weights
@@ -77,21 +90,16 @@ class Trainer:
         self.steering = tuple(q for q in self.table if self.weights[q.name])
         self.wanted = {term for quantity in self.steering for term in quantity.parts}
         text = (model.text_parameters(), training.text_rate)
-        self.learner = Learner(
-            {"text": text, "main": (model.other_parameters(), 1.0)},
-            training,
-            training.epochs * self._stage2_steps(),
-        )
+        main = (model.other_parameters(), 1.0)
+        self.learner = self._learner({"text": text, "main": main}, self.steps.all_stage2)
         self.critics: Critics | None = None
         if training.stage1_passes:
             with self._seeded(Place.INITIALISATION, 1):
                 built = checkpoint.build_critics(settings, model, data.num_classes)
             self.critics = built.to(device)
-            self.critic_learner = Learner(
-                {"critics": (list(self.critics.parameters()), settings.critics.rate)},
-                training,
-                self._stage1_total(),
-            )
+            built.mutual.spread = built.conditional.spread = team.spread
+            groups = {"critics": (list(self.critics.parameters()), settings.critics.rate)}
+            self.critic_learner = self._learner(groups, self.steps.all_stage1)
         self.metric = selection_metric(settings)
         self.selection = Selection()
         self.epoch = 0
@@ -107,27 +115,30 @@ class Trainer:
             NonFiniteError: a loss became NaN or infinite.
         """
         training = self.settings.training
-        tracker = Tracker(self.folder, self.epoch)
-        bar = Progress(self._total_steps(), self._steps_done(), "training", shown=progress)
+        tracker = Tracker(self.folder, self.epoch) if self.team.first else None
+        total, done = self.steps.done(training.epochs), self.steps.done(self.epoch)
+        bar = Progress(total, done, "training", shown=progress and self.team.first)
         try:
             self._keep()
             while self.epoch < training.epochs and not self._out_of_patience():
                 record = self._run_epoch(self.epoch + 1, bar)
-                tracker.epoch(record)
+                if tracker is not None:
+                    tracker.epoch(record)
                 self._keep()
                 self._save_state()
                 if on_epoch is not None:
                     on_epoch(record)
         finally:
             bar.close()
-            tracker.close()
+            if tracker is not None:
+                tracker.close()
         return self.selection
 
     def _run_epoch(self, epoch: int, bar: Progress) -> dict[str, Any]:
         """One epoch: bank, stage 1, stage 2, validation. Returns its line of the log."""
         critics = self.critics if epoch > self.settings.training.warmup_epochs else None
         record: dict[str, Any] = {"epoch": epoch, "rates": self._rates()}
-        clock = _Clock(self.device)
+        clock = Clock(self.device)
         bank = None
         if critics is not None:
             bank = self._bank(critics, epoch)
@@ -153,7 +164,8 @@ class Trainer:
             with joint samples from newer weights: the classifier then sees the drift between the
             two as information.
         """
-        variables = self._encode("train").variables(self.data.num_classes)
+        features = self._encode("train", self.precision)
+        variables = features.variables(self.data.num_classes)
         critics.set_scale(variables)
         performance = self.settings.performance
         with self._seeded(Place.BANK, epoch) as generator:
@@ -169,17 +181,17 @@ class Trainer:
     ) -> dict[str, float]:
         """Stage 1: ``stage1_passes`` passes of the critics over the bank. Returns mean losses."""
         critics.train().requires_grad_(True)
-        sums = _Means()
+        sums = Losses(f"stage 1 of epoch {epoch}")
         bar.stage(epoch, "critics")
         with self._seeded(Place.STAGE1, epoch) as generator:
             for _ in range(self.settings.training.stage1_passes):
                 order = torch.randperm(len(bank), generator=generator).to(self.device)
-                for chunk in even_chunks(order, self._stage1_batch()):
-                    losses = critics.losses(bank.rows(chunk), bank, generator)
+                for chunk in even_chunks(order, self.steps.stage1_batch):
+                    with self.precision():
+                        losses = critics.losses(bank.rows(chunk), bank, generator)
                     total = torch.stack(
                         [self.term_weights[name] * loss for name, loss in losses.items()]
                     ).sum()
-                    self._require_finite(total, losses, "stage 1", epoch)
                     self.critic_learner.step(total)
                     sums.add(losses, len(chunk))
                     bar.step(critics=total)
@@ -193,7 +205,7 @@ class Trainer:
         self.model.train()
         if critics is not None:
             critics.eval().requires_grad_(False)
-        sums = _Means()
+        sums = Losses(f"stage 2 of epoch {epoch}")
         bar.stage(epoch, "model")
         with self._seeded(Place.STAGE2, epoch) as generator:
             batches = iterate(
@@ -201,12 +213,14 @@ class Trainer:
                 training.batch_size,
                 generator=generator,
                 bucketing=training.bucketing,
+                share=self.team.part,
+                workers=self.settings.performance.loader_workers,
+                pin=self.device.type == "cuda",
             )
             for batch in batches:
                 parts = self._losses(batch.to(self.device), critics, bank, generator)
-                self._require_finite(parts["total"], parts, "stage 2", epoch)
                 self.learner.step(parts["total"])
-                sums.add(parts, len(batch))
+                sums.add(parts, len(self._rows(batch)))
                 bar.step(task=parts["task"], total=parts["total"])
         means = sums.means()
         terms = {name: value for name, value in means.items() if name not in ("task", "total")}
@@ -224,20 +238,25 @@ class Trainer:
         bank: Bank | None,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """The stage-2 loss ``total``, the ``task`` loss and every term that steers."""
-        output = self.model(batch)
-        task = self.loss(output.prediction, batch.labels)
+        """The stage-2 loss ``total``, the ``task`` loss and every term that steers.
+
+        Of all processes' shares of the batch, in every process.
+        """
+        chosen = self._rows(batch)
+        with self.precision():
+            output = self.model(batch)
+        output = gathered(in_float32(output), self.team, len(chosen))
+        labels = self.labels[chosen]
+        task = self.loss(output.prediction, labels)
         if critics is None or bank is None or not self.wanted:
             return {"task": task, "total": task}
-        label = label_variable(batch.labels, self.data.num_classes)
+        label = label_variable(labels, self.data.num_classes)
         rows = critics.standardise({**output.unimodal, FUSED: output.fused, LABEL: label})
-        terms = critics.values(
-            rows,
-            bank,
-            generator,
-            self.wanted,
-            bank_rows=batch.rows if self.settings.critics.conditional.anchors == "batch" else None,
-        )
+        anchored = self.settings.critics.conditional.anchors == "batch"
+        with self.precision():
+            terms = critics.values(
+                rows, bank, generator, self.wanted, bank_rows=chosen if anchored else None
+            )
         values = quantity_values(self.steering, terms)
         return {"task": task, "total": steered_loss(task, values, self.weights), **terms}
 
@@ -249,13 +268,16 @@ class Trainer:
             critics.eval()
             variables = features.variables(self.data.num_classes)
             with self._seeded(Place.READING, epoch) as generator:
-                terms = critics.readings(variables, self._stage1_batch(), generator)
-            self._require_finite(torch.tensor(sum(terms.values())), terms, "validation", epoch)
+                terms = critics.readings(variables, self.steps.stage1_batch, generator)
+            bad = [name for name, value in terms.items() if not math.isfinite(value)]
+            if bad:
+                raise not_finite(f"validation of epoch {epoch}", bad)
             found |= {"terms": terms, "quantities": self._quantities(terms)}
         return found
 
     def _select(self, epoch: int, value: float) -> None:
         """Keeps the epoch when validation prefers it; moves the schedules on."""
+        value = self.team.agreed(value, self.device)
         improved = better(self.metric, value, self.selection.score)
         if improved or self.selection.epoch == 0:
             self.selection = Selection(epoch, value)
@@ -272,74 +294,59 @@ class Trainer:
 
     def _save_model(self, name: str, epoch: int) -> None:
         """Writes the present model, in a form that needs no other file."""
-        checkpoint.save_model(
-            self.folder / name,
-            settings=self.settings,
-            model=self.model,
-            critics=self.critics,
-            scalers=self.data.scalers,
-            widths=self.data.widths,
-            class_names=self.data.class_names,
-            num_classes=self.data.num_classes,
-            epoch=epoch,
+        if not self.team.first:
+            return
+        saving.save_model(
+            self.folder / name, self.settings, self.data, self.model, self.critics, epoch
         )
 
     def _save_state(self) -> None:
         """Writes all that :meth:`load_state` needs to go on after this epoch."""
-        tensors = checkpoint.prefixed("model", self.model.state_dict())
-        if self.critics is not None:
-            tensors |= checkpoint.prefixed("critics", self.critics.state_dict())
-        learners = self._learners()
-        for name, learner in learners.items():
-            tensors |= checkpoint.prefixed(name, learner.tensors())
+        if not self.team.first:
+            return
         header = {
             "settings": self.settings.model_dump(mode="json"),
             "epoch": self.epoch,
+            "processes": self.team.size,
             "selection": asdict(self.selection),
-            "schedules": {name: learner.schedule.state() for name, learner in learners.items()},
         }
-        checkpoint.write(self.folder / checkpoint.LAST, "state", tensors, header)
+        file = self.folder / checkpoint.LAST
+        saving.save_state(file, self.model, self.critics, self._learners(), header)
 
     def load_state(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
         """Goes on from a state that this run wrote earlier."""
-        self.model.load_state_dict(checkpoint.take(tensors, "model"))
-        if self.critics is not None:
-            self.critics.load_state_dict(checkpoint.take(tensors, "critics"))
-        for name, learner in self._learners().items():
-            learner.load(checkpoint.take(tensors, name), header["schedules"][name])
+        saving.load_state(tensors, header, self.model, self.critics, self._learners())
         self.selection = Selection(**header["selection"])
         self.epoch = int(header["epoch"])
+
+    def _learner(
+        self, groups: Mapping[str, tuple[list[torch.nn.Parameter], float]], steps: int
+    ) -> Learner:
+        training, scaler = self.settings.training, self.precision.scaler()
+        return Learner(groups, training, steps, team=self.team, scaler=scaler)
 
     def _learners(self) -> dict[str, Learner]:
         if self.critics is None:
             return {"learner": self.learner}
         return {"learner": self.learner, "critic_learner": self.critic_learner}
 
-    def _encode(self, split: str) -> Features:
+    def _encode(self, split: str, precision: Callable[..., Any] = nullcontext) -> Features:
         return encode(
             self.model,
             self.data.splits[split],
-            batch_size=self.settings.training.batch_size,
+            batch_size=max(self.settings.training.batch_size, ENCODED),
             device=self.device,
+            team=self.team,
+            precision=precision,
         )
 
     def _quantities(self, terms: Mapping[str, float]) -> dict[str, float]:
         known = tuple(q for q in self.table if set(q.parts) <= set(terms))
         return {name: float(value) for name, value in quantity_values(known, terms).items()}
 
-    def _require_finite(
-        self, total: Tensor, parts: Mapping[str, Any], stage: str, epoch: int
-    ) -> None:
-        if bool(torch.isfinite(total)):
-            return
-        bad = [name for name, v in parts.items() if not bool(torch.isfinite(torch.as_tensor(v)))]
-        raise NonFiniteError(
-            f"{stage} of epoch {epoch}: {', '.join(bad) or 'the sum'} became NaN or infinite; "
-            "lower training.optimizer.rate or training.clip_at, or check data.scaling"
-        )
-
     def _seeded(self, place: Place, epoch: int) -> AbstractContextManager[torch.Generator]:
-        return seeded(self.settings.seed, place, epoch)
+        rank = self.team.rank if place is Place.STAGE2 else 0  # dropout differs, nothing else
+        return seeded(self.settings.seed, place, epoch, rank=rank)
 
     def _rates(self) -> dict[str, float]:
         return {k: v for learner in self._learners().values() for k, v in learner.rates().items()}
@@ -348,58 +355,9 @@ class Trainer:
         patience = self.settings.training.patience
         return patience is not None and self.selection.waited >= patience
 
-    def _stage1_batch(self) -> int:
-        return self.settings.training.stage1_batch_size or self.settings.training.batch_size
-
-    def _stage2_steps(self) -> int:
-        split = self.data.splits["train"]
-        size = self.settings.training.batch_size
-        return len(batch_rows(split.lengths, size, generator=None, bucketing=True))
-
-    def _stage1_steps(self) -> int:
-        count = len(self.data.splits["train"])
-        return self.settings.training.stage1_passes * max(1, round(count / self._stage1_batch()))
-
-    def _stage1_total(self) -> int:
-        training = self.settings.training
-        return max(training.epochs - training.warmup_epochs, 0) * self._stage1_steps()
-
-    def _total_steps(self) -> int:
-        return self.settings.training.epochs * self._stage2_steps() + self._stage1_total()
-
-    def _steps_done(self) -> int:
-        steered = max(self.epoch - self.settings.training.warmup_epochs, 0)
-        return self.epoch * self._stage2_steps() + steered * self._stage1_steps()
-
-
-class _Means:
-    """Means of named numbers, weighted by rows; kept on the device until asked for."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
-        self._rows = 0
-
-    def add(self, values: Mapping[str, Tensor], rows: int) -> None:
-        for name, value in values.items():
-            self._sums[name] = self._sums[name].to(value.device) + value.detach() * rows
-        self._rows += rows
-
-    def means(self) -> dict[str, float]:
-        return {name: float(total) / self._rows for name, total in self._sums.items()}
-
-
-class _Clock:
-    """Seconds of each part of an epoch."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._wait: Callable[[], None] = (
-            torch.cuda.synchronize if device.type == "cuda" else lambda: None
-        )
-        self._last = time.perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        self._wait()
-        now = time.perf_counter()
-        self.seconds[name] = round(now - self._last, 3)
-        self._last = now
+    def _rows(self, batch: Batch) -> Tensor:
+        """Where all processes' shares of a batch stand in the training split, in its order."""
+        ranked = batch.global_rows
+        if ranked is None:
+            return batch.rows
+        return ranked[self.team.dealt(len(ranked)).to(ranked.device, non_blocking=True)]

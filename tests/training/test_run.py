@@ -255,7 +255,7 @@ def test_stage_1_trains_on_joint_and_product_rows_of_one_snapshot(tmp_path, monk
     def wrapped(self, critics, bank, epoch, bar):
         features = encode(self.model, self.data.splits["train"], batch_size=11)
         expected = critics.standardise(features.variables(self.data.num_classes))
-        for name, values in bank.items():
+        for name, values in bank.variables.items():
             torch.testing.assert_close(values, expected[name], atol=1e-4, rtol=1e-4)
             assert not values.requires_grad
         seen.append(epoch)

@@ -1,0 +1,103 @@
+"""Narrow number types in training, and compilation: the same mathematics, other rounding.
+
+Autocast runs matrix products in the narrow type and keeps weights, their gradients and what sums
+many numbers in float32. Everything that leaves the network is made float32 again, so losses, bounds
+and metrics are computed as ever.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from mimrl.errors import ConfigError
+from mimrl.model.encoders import RecurrentEncoder, TextEncoder
+from mimrl.model.model import MIMRL
+from mimrl.model.output import Output
+from mimrl.settings.performance import PerformanceSettings
+
+TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """The number type of the matrix products of a training.
+
+    Args:
+        name: ``float32``, ``bf16`` or ``fp16``.
+        device: where the training computes.
+
+    Raises:
+        ConfigError: a type the device cannot use.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        if name == "fp16" and device.type != "cuda":
+            raise ConfigError(
+                f"performance.precision fp16 needs a GPU, got device {device.type}; its gradients "
+                "are scaled for that. On a CPU use bf16 (faster only where the processor has it) "
+                "or float32"
+            )
+        if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+            raise ConfigError("this GPU has no bf16; set performance.precision to fp16 or float32")
+        self._type = TYPES.get(name)
+        self._device = device
+        self.scaled = name == "fp16"
+
+    def __call__(self) -> AbstractContextManager[object]:
+        """Inside, matrix products are of this type."""
+        if self._type is None:
+            return nullcontext()
+        return torch.autocast(self._device.type, self._type)
+
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """Keeps small gradients of fp16 above its smallest numbers; None where not needed."""
+        return torch.amp.GradScaler(self._device.type) if self.scaled else None
+
+
+def in_float32(output: Output) -> Output:
+    """What the network gave, with narrow numbers made float32."""
+
+    def wide(values: Tensor) -> Tensor:
+        return values.float() if values.dtype in TYPES.values() else values
+
+    return Output(
+        prediction=wide(output.prediction),
+        fused=wide(output.fused),
+        unimodal={name: wide(value) for name, value in output.unimodal.items()},
+    )
+
+
+def compile_network(model: MIMRL, settings: PerformanceSettings, device: torch.device) -> None:
+    """Has ``torch.compile`` translate the network's parts, in place, where the settings ask for it.
+
+    Shapes are dynamic, since every batch has lengths of its own. Recurrences have no part in it:
+    a GPU has kernels for whole recurrences, and a loop over the steps would be unrolled. Weights
+    keep their names.
+
+    Raises:
+        ConfigError: there is no C++ compiler.
+    """
+    if not settings.compile:
+        return
+    wanted = os.environ.get("CXX", "g++")
+    if shutil.which(wanted) is None and shutil.which("clang++") is None:
+        raise ConfigError(
+            f"performance.compile needs a C++ compiler, and neither {wanted} nor clang++ is on "
+            "the path; install one (Debian: apt install g++), name it in CXX, or set "
+            "performance.compile=false"
+        )
+    for part in _parts(model):
+        part.compile(dynamic=True)
+
+
+def _parts(model: MIMRL) -> list[nn.Module]:
+    encoders = [
+        encoder.transformer if isinstance(encoder, TextEncoder) else encoder
+        for encoder in model.encoders.values()
+        if not isinstance(encoder, RecurrentEncoder)
+    ]
+    return [*encoders, model.fusion, model.head]

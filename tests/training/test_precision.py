@@ -1,0 +1,158 @@
+"""Narrow numbers and compilation change results by their rounding only; steps do not wait."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+
+import pytest
+import torch
+from training.no_sync import NoSync
+from training.small import small_settings
+from training.worker import recorded
+
+from mimrl.datasets.catalogue import open_corpus
+from mimrl.datasets.prepare import prepare
+from mimrl.errors import ConfigError, NonFiniteError
+from mimrl.training.checkpoint import load_model
+from mimrl.training.measures import LOOK_EVERY, Losses
+from mimrl.training.precision import Precision
+from mimrl.training.run import build_trainer, train
+from mimrl.training.tracking import Progress
+
+CPU = torch.device("cpu")
+FEW = (
+    "data.target=regression",
+    "training.loss=mae",
+    "training.epochs=2",
+    "training.controls=0",
+    "training.optimizer=sgd",
+    "training.optimizer.rate=0.003",
+    *(f"model.encoders.{name}.dropout=0" for name in ("text", "audio", "video")),
+)
+
+
+def made(folder, *overrides):
+    settings = small_settings(folder, *overrides)
+    return build_trainer(settings, prepare(open_corpus(settings.data), settings), folder, CPU)
+
+
+class TestNarrowNumbers:
+    def test_losses_differ_by_rounding_only(self, tmp_path):
+        """Inputs of a product keep 8 bits: 2^-8 of it for two of them, at most.
+
+        From features to a term there are about ten products in a row, and the losses are of order
+        one: 10 * 2^-8 = 0.04. The rates are small, so trainings stay together.
+        """
+        more = (*FEW, "model.encoders.audio.kind=gru", "model.encoders.video.kind=lstm")
+        exact, narrow = (
+            recorded(small_settings(tmp_path, *more, f"name={name}", f"performance.precision={p}"))
+            for name, p in (("exact", "float32"), ("narrow", "bf16"))
+        )
+        assert len(exact["losses"]) == 2 * 3 + 2 * 3
+        assert narrow["losses"] == pytest.approx(exact["losses"], abs=0.04, rel=0.01)
+        assert narrow["losses"] != pytest.approx(exact["losses"], abs=1e-6)
+
+    def test_terms_losses_and_bank_are_float32(self, tmp_path):
+        trainer = made(tmp_path, *FEW, "performance.precision=bf16")
+        bank = trainer._bank(trainer.critics, 2)
+        assert {value.dtype for value in bank.variables.values()} == {torch.float32}
+        batch = next(iter(_batches(trainer)))
+        parts = trainer._losses(batch, trainer.critics, bank, torch.Generator())
+        assert len(parts) == 2 + 11
+        assert {value.dtype for value in parts.values()} == {torch.float32}
+        assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
+
+    def test_fp16_needs_a_gpu(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"precision fp16 needs a GPU, got device cpu"):
+            train(small_settings(tmp_path, "performance.precision=fp16"), progress=False)
+        assert not (tmp_path / "run").exists()
+
+    def test_only_fp16_scales_gradients(self):
+        assert Precision("bf16", CPU).scaler() is None
+        assert Precision("float32", CPU).scaler() is None
+
+
+class TestCompilation:
+    @pytest.mark.slow
+    def test_losses_are_the_same(self, tmp_path):
+        """Fused operations round at other places: float32 sums differ by some 1e-7 a step."""
+        more = (*FEW, "model.encoders.audio.kind=gru", "training.epochs=1")
+        plain = recorded(small_settings(tmp_path, *more, "name=plain"))
+        before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        fast = recorded(small_settings(tmp_path, *more, "name=fast", "performance.compile=true"))
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > before
+        assert fast["losses"] == pytest.approx(plain["losses"], abs=1e-5)
+        names = [
+            load_model(tmp_path / name / "seed0").model.state_dict().keys()
+            for name in ("plain", "fast")
+        ]
+        assert names[0] == names[1]
+
+    def test_without_a_compiler(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(shutil, "which", lambda name: None)
+        with pytest.raises(
+            ConfigError, match=r"needs a C\+\+ compiler.*compile=false"
+        ):
+            train(small_settings(tmp_path, "performance.compile=true"), progress=False)
+        assert not (tmp_path / "run").exists()
+
+
+class TestNothingWaits:
+    @pytest.mark.parametrize(
+        "more",
+        [
+            (),
+            (*FEW, "model.encoders.audio.kind=gru", "training.clip=norm"),
+            ("critics.conditional.anchors=batch", "model.fusion=crossmodal", "model.width=16"),
+            ("training.optimizer=adamw", "training.loss=focal", "model.fusion.length_scaling=true"),
+        ],
+        ids=["classes", "ratings", "crossmodal", "adamw"],
+    )
+    def test_whole_stages_read_nothing_back(self, tmp_path, monkeypatch, more):
+        kept = [o for o in more if not o.startswith("model.fusion=")]
+        other = [o for o in more if o.startswith("model.fusion=")]
+        trainer = made_with_fusion(tmp_path, kept, other)
+        bank = trainer._bank(trainer.critics, 2)
+        monkeypatch.setattr(Losses, "means", lambda self: defaultdict(float))
+        bar = Progress(0, 0, "", shown=False)
+        before = [p.detach().clone() for p in trainer.model.parameters()]
+        with NoSync():
+            trainer._fit_critics(trainer.critics, bank, 2, bar)
+            trainer._fit_model(trainer.critics, bank, 2, bar)
+        moved = zip(before, trainer.model.parameters(), strict=True)
+        assert any(not torch.equal(old, new) for old, new in moved)
+
+    def test_a_loss_that_ceased_to_be_finite_is_named_with_its_step(self):
+        losses = Losses("stage 1 of epoch 4")
+        for step in range(1, LOOK_EVERY):
+            bad = float("nan") if step >= 7 else 1.0
+            losses.add({"a": torch.tensor(1.0), "b": torch.tensor(bad)}, rows=2)
+        with pytest.raises(NonFiniteError, match=r"stage 1 of epoch 4: b became .* at step 7"):
+            losses.add({"a": torch.tensor(1.0), "b": torch.tensor(1.0)}, rows=2)
+        with pytest.raises(NonFiniteError, match="at step 7"):
+            losses.means()
+
+    def test_means_are_weighted_by_rows(self):
+        losses = Losses("")
+        losses.add({"a": torch.tensor(1.0)}, rows=1)
+        losses.add({"a": torch.tensor(4.0)}, rows=2)
+        assert losses.means() == {"a": 3.0}
+
+
+def made_with_fusion(folder, kept, other):
+    if not other:
+        return made(folder, *kept)
+    from training.small import SMALL
+
+    from mimrl.settings import load
+
+    plain = [o for o in SMALL if not o.startswith("model.fusion")]
+    settings = load(None, (*plain, f"output={folder}", "device=cpu", *other, *kept))
+    return build_trainer(settings, prepare(open_corpus(settings.data), settings), folder, CPU)
+
+
+def _batches(trainer):
+    from mimrl.datasets.loading import iterate
+
+    return iterate(trainer.data.splits["train"], 32)
