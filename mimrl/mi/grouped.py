@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ from mimrl.mi.stacked import Spread, Stacks, chain_of, fill, here, in_order, tog
 from mimrl.mi.stacked_bounds import StackedBound
 from mimrl.mi.stacked_critics import Pairs, stacked_critics
 from mimrl.mi.variational import VariationalMI
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class GroupedMutual(nn.Module):
@@ -74,7 +77,7 @@ class GroupedMutual(nn.Module):
 
     def estimator(self, name: str) -> VariationalMI:
         """One term as an ordinary estimator with a copy of its weights."""
-        found = copy.deepcopy(self._forms[name]).to_empty(device=_device(self))
+        found = _like(self._forms[name], self)
         self.critics.read(name, found.critic)
         self.bound.read(name, found.bound)
         return found.train(self.training)
@@ -180,7 +183,7 @@ class GroupedConditional(nn.Module):
 
     def estimator(self, name: str) -> ConditionalMI:
         """One term as an ordinary estimator with a copy of its weights."""
-        found = copy.deepcopy(self._forms[name]).to_empty(device=_device(self))
+        found = _like(self._forms[name], self)
         fill(self.networks.layers(name), found.network, found.joint_input)
         return found.train(self.training)
 
@@ -214,8 +217,10 @@ def _named(names: Mapping[str, object], values: Tensor) -> dict[str, Tensor]:
     return dict(zip(names, values.unbind(), strict=True))
 
 
-def _device(module: nn.Module) -> torch.device:
-    return next(module.parameters()).device
+def _like(form: M, group: nn.Module) -> M:
+    """A module of this form, its weights still to be filled in, where and of what a group is."""
+    weight = next(group.parameters())
+    return copy.deepcopy(form).to_empty(device=weight.device).to(weight.dtype)
 
 
 def _check_widths(name: str, wanted: Sequence[int], variables: Sequence[Tensor]) -> None:
