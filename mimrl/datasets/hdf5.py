@@ -28,6 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mimrl.datasets.features import SPLITS, Corpus, Ragged, Split
+from mimrl.datasets.paths import require_space
 from mimrl.datasets.repair import zeroed
 from mimrl.datasets.rows import row_blocks
 from mimrl.datasets.stored import StoredFile, StoredRows, is_hdf5, opened
@@ -129,7 +130,10 @@ def write(
     refuse_other_files(path)
     made_from = made_from or Origin(corpus.layout, Path(corpus.source).name)
     try:
-        with _replacing(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+        with (
+            _replacing(path, _bytes(corpus)) as temporary,
+            h5py.File(temporary, "w", libver="v110") as file,
+        ):
             file.attrs["format"] = FORMAT
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["layout"] = made_from.layout
@@ -251,10 +255,15 @@ def _bytes(corpus: Corpus) -> int:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that becomes ``path`` when the block ends well."""
+def _replacing(path: Path, nbytes: int) -> Iterator[Path]:
+    """A temporary file beside ``path`` that becomes ``path`` when the block ends well.
+
+    Its space is asked for before: on a disk that fills up while HDF5 writes, its library ends the
+    whole process when the file is closed.
+    """
     if not path.parent.is_dir():
         raise DataError(f"{path}: its folder does not exist; make it first")
+    require_space(path.parent, nbytes)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

@@ -1,14 +1,17 @@
-"""Where a data file named in the settings lies."""
+"""Where a data file named in the settings lies, and whether one to be written has space."""
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from pathlib import Path
 
 from mimrl.errors import MissingFileError
 
 ROOT_VARIABLE = "MIMRL_DATA_ROOT"
 DEFAULT_ROOT = "data"
+SPARE = 1.05
 
 
 def resolve_path(
@@ -41,3 +44,20 @@ def resolve_path(
     tried = ", ".join(str(place) for place in places)
     hint = "" if root or given.is_absolute() else f"; {ROOT_VARIABLE} is not set"
     raise MissingFileError(f"{called} {given} does not exist; looked for {tried}{hint}")
+
+
+def require_space(folder: Path, nbytes: int) -> None:
+    """Asks for the space of a file before it is written.
+
+    Args:
+        folder: where it will be.
+        nbytes: of its content; a twentieth more must be free.
+
+    Raises:
+        OSError: there is less.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < SPARE * nbytes:
+        raise OSError(
+            errno.ENOSPC, f"{nbytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free"
+        )

@@ -12,11 +12,9 @@ Note:
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import shutil
 import struct
 import uuid
 import warnings
@@ -34,13 +32,13 @@ import torch
 from torch import nn
 
 from mimrl.datasets.features import FloatArray, IntArray, Ragged
+from mimrl.datasets.paths import require_space
 from mimrl.datasets.rows import row_blocks
 from mimrl.errors import DataError, MimrlError, TrainingWarning
 from mimrl.pretrained import encoder_config
 
 FORMAT = "mimrl-states"
 FORMAT_VERSION = 1
-SPARE = 1.02  # of the size of a file must be free on its disk
 READ_BYTES = 1 << 22
 ALIGNMENT = 64  # of the values in their file, as everywhere in safetensors headers
 
@@ -187,7 +185,7 @@ def keep(states: States, folder: Path, blocks: Iterable[FloatArray]) -> Ragged:
     digest = hashlib.sha256()
     with _reported(path):
         folder.mkdir(parents=True, exist_ok=True)
-        _require_space(folder, states.nbytes)
+        require_space(folder, states.nbytes)
         file = beside.open("xb")
     try:
         with _reported(path):
@@ -245,14 +243,6 @@ def _opened(states: States, path: Path) -> Ragged:
     if header != _header(states, digest.hexdigest()):
         raise DataError("it is damaged, cut short or another file")
     return Ragged(FileRows(path, len(header), states.shape), states.offsets)
-
-
-def _require_space(folder: Path, nbytes: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < SPARE * nbytes:
-        raise OSError(
-            errno.ENOSPC, f"{nbytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free"
-        )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from generated import make_corpus
 
 from mimrl.datasets import hdf5, scaling
 from mimrl.datasets.ahead import by_processes, by_thread
@@ -17,7 +18,6 @@ from mimrl.datasets.loading import iterate
 from mimrl.datasets.samples import Samples
 from mimrl.errors import ConfigError, DataError
 from mimrl.settings import DataSettings
-from tests.datasets.generated import make_corpus
 
 
 def make_samples(folder: Path, stored: bool) -> Samples:

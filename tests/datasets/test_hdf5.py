@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import shutil
 
 import h5py
 import numpy as np
@@ -197,6 +198,17 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(stored, monkeypatch
 
     monkeypatch.setattr(hdf5, "row_blocks", fail)
     with pytest.raises(DataError, match=r"could not be written .no space left"):
+        hdf5.write(make_corpus({"train": 9}), path)
+    assert path.read_bytes() == before
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_without_space_is_not_begun(stored, monkeypatch):
+    _, path = stored
+    before = path.read_bytes()
+    usage = shutil.disk_usage(path.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=10))
+    with pytest.raises(DataError, match=r"GB are needed, 0.00 GB are free"):
         hdf5.write(make_corpus({"train": 9}), path)
     assert path.read_bytes() == before
     assert [item.name for item in path.parent.iterdir()] == [path.name]

@@ -332,7 +332,7 @@ def test_without_space_anywhere_large_states_are_in_memory(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: None, runs: list[int]
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
     with pytest.warns(TrainingWarning, match="are needed, 0.00 GB are free") as told:
         found = with_hidden_states(model, make_data(), CPU, folder=tmp_path)
     assert len(told) == 6  # the cache and the temporary folder, for each split
