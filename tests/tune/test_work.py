@@ -80,7 +80,8 @@ def test_pruning_saves_epochs_and_keeps_the_best(tmp_path, pruner):
     total = 20
     free = worker(InMemoryStorage(), tmp_path, total, sampler="random")
     free.run()
-    cut = worker(InMemoryStorage(), tmp_path, total, sampler="random", pruner=pruner)
+    ten = plan("training.epochs=10")  # as many as the formula trains
+    cut = worker(InMemoryStorage(), tmp_path, total, plan=ten, sampler="random", pruner=pruner)
     cut.run()
     rows = read(cut.study)
     pruned = [row for row in rows if row.outcome == PRUNED]
