@@ -4,7 +4,7 @@ Each script runs in a process of its own and leaves its numbers in runs/speed/NA
 and the page are made of all numbers that lie there. With --only, the other scripts' numbers stay
 as they were.
 
-    python -m bench.speed [--only training critics] [--quick] [--threads 2]
+    python -m bench.speed [--only training critics] [--all] [--quick] [--threads 2]
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from bench.speed import (
     processes,
     product_samples,
     same_results,
+    scaling,
     training,
 )
 from bench.speed.machine import describe
@@ -45,11 +46,11 @@ class Script:
 
     Attributes:
         module: its script.
-        options: beside those of all.
+        long: whether it takes many minutes: it then runs with --all or when it is named only.
     """
 
     module: ModuleType
-    options: tuple[str, ...] = ()
+    long: bool = False
 
     @property
     def name(self) -> str:
@@ -64,7 +65,8 @@ SCRIPTS = (
     Script(lsmi_seconds),
     Script(same_results),
     Script(processes),
-    Script(large_file),
+    Script(scaling),
+    Script(large_file, long=True),
     Script(gpu),
 )
 
@@ -74,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     results = arguments.results or (RESULTS / "quick" if arguments.quick else RESULTS)
     results.mkdir(parents=True, exist_ok=True)
-    wanted = [s for s in SCRIPTS if arguments.only is None or s.name in arguments.only]
+    wanted = chosen(arguments.only, everything=arguments.all or arguments.quick)
     failed = [script.name for script in wanted if not run(script, results, arguments)]
     found = stored(results)
     rows = [Row(**fields) for name in found for fields in rows_of(found[name])]
@@ -86,11 +88,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
+def chosen(only: Sequence[str] | None, *, everything: bool) -> list[Script]:
+    """The scripts to run."""
+    if only is not None:
+        return [script for script in SCRIPTS if script.name in only]
+    return [script for script in SCRIPTS if everything or not script.long]
+
+
 def run(script: Script, results: Path, arguments: argparse.Namespace) -> bool:
     """Runs one script; whether it left its numbers."""
     file = results / f"{script.name}.json"
     fresh = file.with_suffix(".new")
-    command = [sys.executable, "-m", script.module.__name__, "--json", str(fresh), *script.options]
+    command = [sys.executable, "-m", script.module.__name__, "--json", str(fresh)]
     command += ["--quick"] if arguments.quick else []
     command += ["--threads", str(arguments.threads)] if arguments.threads else []
     print(f"== {script.name}", file=sys.stderr, flush=True)
@@ -127,7 +136,9 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = [script.name for script in SCRIPTS]
-    found.add_argument("--only", nargs="+", choices=names, help="default: all")
+    slow = ", ".join(script.name for script in SCRIPTS if script.long)
+    found.add_argument("--only", nargs="+", choices=names, help=f"default: all but {slow}")
+    found.add_argument("--all", action="store_true", help=f"{slow} too")
     found.add_argument("--quick", action="store_true", help="small sizes; the page stays as it is")
     found.add_argument("--threads", type=int, help="of PyTorch; default: each script's own")
     found.add_argument("--results", type=Path, help="folder of the numbers; default: runs/speed")

@@ -22,6 +22,8 @@ from mimrl.training.critics import Critics
 
 pytestmark = pytest.mark.usefixtures("seeded")  # scripts build networks, and train with dropout
 
+WITH_PROCESSES = ("training", "large_file", "processes", "scaling")  # their own, or many epochs
+
 
 @pytest.fixture
 def threads():
@@ -32,7 +34,7 @@ def threads():
 
 
 @pytest.mark.parametrize(
-    "script", [s for s in SCRIPTS if s.name not in ("training", "large_file", "processes")],
+    "script", [s for s in SCRIPTS if s.name not in WITH_PROCESSES],
     ids=lambda s: s.name,
 )  # fmt: skip
 def test_script_runs_and_writes_its_numbers(script, tmp_path, capsys, threads):
@@ -47,7 +49,7 @@ def test_script_runs_and_writes_its_numbers(script, tmp_path, capsys, threads):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["training", "large_file", "processes"])
+@pytest.mark.parametrize("name", WITH_PROCESSES)
 def test_script_with_processes_of_its_own_runs(name, tmp_path, capsys, threads):
     script = next(s for s in SCRIPTS if s.name == name)
     file = tmp_path / "out.json"
