@@ -29,7 +29,7 @@ from typing import Any
 import torch
 
 from bench.speed import breakdown, shapes
-from bench.speed.machine import measure_peak, peak_resident, timed
+from bench.speed.machine import Peak, measure_peak, peak_resident, timed
 from bench.speed.plain import Plain
 from bench.speed.rows import Found, Row, Table, number, parser, report
 from bench.speed.shapes import Shapes
@@ -154,7 +154,7 @@ def measure(
             data = case.data(settings)
             timing = side_by_side(case, settings, data, Path(folder), steps)
             parts = breakdown.parts(case.config, settings, data)
-        rows += _rows(case, settings, timing)
+        rows += _rows(case, settings, timing, _text(parts, peak))
         if not quick or case is next(iter(cases.values())):
             given = (["--quick"] if quick else []) if options is None else options
             rows.append(_memory(key, case, given))
@@ -270,7 +270,16 @@ def _memory(key: str, case: Case, options: Sequence[str]) -> Row:
     )
 
 
-def _rows(case: Case, settings: Settings, timing: Timing) -> list[Row]:
+def _text(parts: Sequence[breakdown.Part], peak: Peak) -> str:
+    """Seconds of the text encoder alone, and of its operations at the machine's peak."""
+    own = [part for part in parts if part.name.startswith("text encoder")]
+    if not own:
+        return ""
+    alone, floor = sum(p.seconds for p in own), sum(p.floor(peak) for p in own)
+    return f"; text encoder alone {number(alone)} s, its floor {number(floor)} s"
+
+
+def _rows(case: Case, settings: Settings, timing: Timing, text: str) -> list[Row]:
     note = (
         f"batch {settings.training.batch_size}; a whole epoch beside steps of the published order"
     )
