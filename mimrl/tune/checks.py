@@ -34,6 +34,8 @@ FIXED: Mapping[str, str] = {
 }
 """Settings that no search may vary, and why."""
 
+ROUNDING = 1e-6  # 0.5 / 0.1 and its like are whole numbers but for this
+
 
 def range_problems(raw: Mapping[str, Any]) -> list[str]:
     """What is wrong with a range by itself."""
@@ -56,7 +58,14 @@ def _order_problems(raw: Mapping[str, Any]) -> list[str]:
         return [f"low {low} must be below high {high}"]
     if step is not None and not 0 < step <= high - low:
         return [f"step {step} must be above 0 and at most high - low"]
+    if step is not None and not _divides(step, high - low):
+        last = low + step * math.floor((high - low) / step + ROUNDING)
+        return [f"step {step} does not lead from low {low} to high {high}; set high to {last:.12g}"]
     return []
+
+
+def _divides(step: float, width: float) -> bool:
+    return abs(width / step - round(width / step)) < ROUNDING
 
 
 def _scale_problems(raw: Mapping[str, Any]) -> list[str]:

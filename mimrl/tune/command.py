@@ -7,6 +7,7 @@ on standard error); 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -50,7 +51,7 @@ key=value are settings, as in 'python train.py --help'.
 """
 PRUNERS = ("median", "hyperband", "none")
 SAMPLERS = ("tpe", "random")
-WORKING = ("trials", "timeout", "pruner", "sampler")
+WORKING = ("trials", "timeout", "pruner", "sampler", "device")
 PLACES = ("output=", "name=", "device=", "threads=")
 TRIALS = 50
 
@@ -84,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> None:
             "search are independent: start 'python -m mimrl.tune' itself, several times"
         )
     settings = load(arguments.config, _overrides(arguments))
-    name = arguments.name or settings.name
+    name = settings.name
     url = arguments.storage or f"sqlite:///{settings.output}/{name}/tune/study.db"
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -150,7 +151,8 @@ def _plan(arguments: argparse.Namespace, settings: Settings) -> Plan:
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:
     device = [] if arguments.device is None else [f"device={arguments.device}"]
-    return [*arguments.overrides, *device]
+    name = [] if arguments.name is None else [f"name={json.dumps(arguments.name)}"]
+    return [*arguments.overrides, *device, *name]
 
 
 def _say(text: str) -> None:
@@ -163,7 +165,7 @@ def _require_optuna() -> None:
         import optuna  # noqa: F401
     except ImportError as error:
         raise MissingFileError(
-            'the search needs Optuna, which is not installed: pip install "mimrl[tune]"'
+            'the search needs Optuna, which is not installed: pip install "optuna>=5.0"'
         ) from error
 
 

@@ -14,7 +14,7 @@ from mimrl.settings.load import read_yaml
 from mimrl.settings.walk import is_union
 from mimrl.tune.checks import FIXED, range_problems, value_problems
 from mimrl.tune.default import default_space
-from mimrl.tune.tree import admitted, assignments, placed, stem
+from mimrl.tune.tree import KIND, admitted, assignments, placed, stem
 
 RANGE = ("low", "high", "log", "step")
 
@@ -139,8 +139,10 @@ def build_space(raw: Mapping[str, Any], base: Settings, *, source: str = "search
     Raises:
         ConfigError: every problem, in one message.
     """
-    entries = dict(_flat(raw))
+    pairs = [*_flat(raw)]
+    entries = dict(pairs)
     problems = [] if entries else ["it names no setting"]
+    problems += _collisions([key for key, _ in pairs])
     ordered = sorted(entries, key=lambda key: (len(stem(key)), key))
     tree = base.model_dump()
     items = []
@@ -168,6 +170,13 @@ def _flat(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from _flat(value, f"{key}.")
         else:
             yield key, value
+
+
+def _collisions(keys: Sequence[str]) -> list[str]:
+    """Keys of which one would undo what the other drew."""
+    found = [f"{key}: stands there twice" for key in dict.fromkeys(keys) if keys.count(key) > 1]
+    both = [key for key in dict.fromkeys(keys) if f"{key}.{KIND}" in keys]
+    return found + [f"{key}: {key}.{KIND} chooses the same; keep one of the two" for key in both]
 
 
 def _variants(

@@ -73,17 +73,21 @@ class Trials:
         """Trains once a seed.
 
         Combinations that the settings' rules, the data or the device's memory refuse, and losses
-        that become NaN, are results; anything else is an error of the search.
+        that become NaN, are results; anything else is an error of the search: so are data that
+        cannot be read any more, for the settings are not to blame.
         """
         epochs = _Epochs(trial, self.plan)
         try:
             settings = self.plan.space.settings(suggested(trial))
             data = self._prepared(settings)
+        except (ConfigError, DataError) as error:
+            return epochs.result(REFUSED, _one_line(error))
+        try:
             for seed in self.plan.seeds:
                 self._train(settings.model_copy(update={"seed": seed}), data, trial, epochs)
         except optuna.TrialPruned as stopped:
             return epochs.result(PRUNED, str(stopped))
-        except (ConfigError, DataError) as error:
+        except ConfigError as error:
             return epochs.result(REFUSED, _one_line(error))
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()

@@ -16,6 +16,7 @@ import mimrl.command
 from mimrl.datasets.catalogue import open_corpus
 from mimrl.datasets.features import TEST, VALID
 from mimrl.datasets.prepare import prepare
+from mimrl.errors import DataError
 from mimrl.settings import load
 from mimrl.training.tracking import read_log
 from mimrl.tune import trials as trials_module
@@ -155,8 +156,8 @@ def test_the_report_alone(found, capsys):
     assert main(["--report", "--name", "absent", f"output={folder}"]) == 2
     assert "does not exist; there is no study" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(["--report", "--trials", "3"])
-    assert "leave out --trials" in capsys.readouterr().err
+        main(["--report", "--trials", "3", "--device", "cpu"])
+    assert "leave out --trials, --device" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -279,10 +280,26 @@ class TestRefusals:
         assert "absent.pkl" in capsys.readouterr().err
         assert not (tmp_path / "o").exists()
 
+    @pytest.mark.parametrize("name", ["a/b", "../a", ""])
+    def test_a_name_that_is_no_folder_of_a_run(self, tmp_path, capsys, name):
+        code = main([*FEW, f"output={tmp_path}/o", "--name", name, "--trials", "1"])
+        assert code == 2
+        assert "name: " in capsys.readouterr().err
+        assert [*tmp_path.iterdir()] == []
+
+    def test_data_that_cannot_be_read_any_more_end_the_search(self, tmp_path, capsys, monkeypatch):
+        def gone(self, settings, data, trial, epochs):
+            raise DataError("corpus.h5 changed while it was in use")
+
+        monkeypatch.setattr(Trials, "_train", gone)
+        assert main([*FEW, f"output={tmp_path}", "--name", "s", "--trials", "3"]) == 2
+        assert "corpus.h5 changed" in capsys.readouterr().err
+        assert [row["outcome"] for row in table(tmp_path)] == ["crashed"]
+
     def test_without_optuna(self, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "optuna", None)
         assert main(["--trials", "1"]) == 2
-        assert 'pip install "mimrl[tune]"' in capsys.readouterr().err
+        assert 'pip install "optuna>=5.0"' in capsys.readouterr().err
 
     def test_torchrun(self, monkeypatch, capsys):
         monkeypatch.setenv("WORLD_SIZE", "2")

@@ -143,6 +143,8 @@ def test_a_search_file_may_be_nested(tmp_path):
         ("training.batch_size", {"low": 16.5, "high": 32}, "expected an integer, got 16.5"),
         ("training.batch_size", {"low": 16, "high": 32, "step": 0}, "step 0 must be above 0"),
         ("training.batch_size", {"low": 16, "high": 32, "step": 0.5}, "step: expected an integer"),
+        ("training.batch_size", {"low": 16, "high": 99, "step": 32}, "set high to 80"),
+        ("model.encoders.*.dropout", {"low": 0.1, "high": 0.6, "step": 0.2}, "set high to 0.5"),
         ("training.batch_size", ["many"], "expected an integer"),
         ("training.clip", {"low": 1, "high": 2}, "needs a setting that is a number"),
         ("training.optimizer.rate", {"low": 0, "high": 1, "log": True}, "needs low above 0"),
@@ -179,6 +181,32 @@ def test_all_problems_in_one_message():
     assert all(f"- {key}: " in str(caught.value) for key in raw)
     with pytest.raises(ConfigError, match="names no setting"):
         build_space({}, load())
+
+
+@pytest.mark.parametrize("step", [0.05, 0.1, 0.07, 1 / 30])
+def test_steps_lead_to_high_up_to_rounding(step):
+    entry = {"low": 0.1, "high": 0.1 + 7 * step, "step": step}
+    build_space({"training.clip_at": entry}, load())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "training.clip_at: [1]\ntraining: {clip_at: [2]}\n",
+            "training.clip_at: stands there twice",
+        ),
+        (
+            "model.fusion: [lmf]\nmodel.fusion.kind: [tfn]\n",
+            "model.fusion: model.fusion.kind chooses the same",
+        ),
+    ],
+)
+def test_what_would_undo_another_key_is_refused(tmp_path, text, message):
+    file = tmp_path / "search.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_space(file, load())
 
 
 def test_mappings_without_kinds_may_be_choices():
