@@ -1,12 +1,17 @@
 """Whether a launcher started this process as one of several, from its environment alone.
 
 ``torchrun``, ``accelerate launch`` and a Slurm script that sets the same variables say it in
-``WORLD_SIZE``, ``RANK`` and ``LOCAL_RANK``.
+``WORLD_SIZE``, ``RANK`` and ``LOCAL_RANK``, and in ``MASTER_ADDR`` and ``MASTER_PORT`` where they
+meet.
 """
 
 from __future__ import annotations
 
 import os
+
+from mimrl.errors import ConfigError
+
+LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 def launched() -> bool:
@@ -22,6 +27,21 @@ def first_process() -> bool:
 def local_rank() -> int:
     """Number of this process among those on its host."""
     return _number("LOCAL_RANK", 0)
+
+
+def require_launcher() -> None:
+    """Raises where the environment speaks of several processes, but not of all a meeting takes.
+
+    Raises:
+        ConfigError: some of a launcher's variables are missing.
+    """
+    missing = [name for name in LAUNCHER if not os.environ.get(name)]
+    if missing:
+        raise ConfigError(
+            f"WORLD_SIZE={os.environ.get('WORLD_SIZE')} in the environment asks for several "
+            f"processes, but {', '.join(missing)} is missing; start them with torchrun or "
+            "accelerate launch, or unset WORLD_SIZE to train in one"
+        )
 
 
 def _number(name: str, default: int) -> int:

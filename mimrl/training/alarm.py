@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import torch.distributed as dist
 
-from mimrl.errors import MimrlError, MimrlWarning
+from mimrl.errors import ConfigError, MimrlError, MimrlWarning
 from mimrl.exits import INTERRUPTED, OK, UNUSABLE, plain_warnings
-from mimrl.launch import first_process
+from mimrl.launch import first_process, require_launcher
 
 EVERY = 0.5  # seconds between two looks
 GRACE = 5.0  # seconds in which a process may end by itself
@@ -29,11 +29,22 @@ KEY = "mimrl/alarm"
 
 
 class Alarm:
-    """The alarm of all processes of one launch, seen from one of them."""
+    """The alarm of all processes of one launch, seen from one of them.
+
+    Raises:
+        ConfigError: the launcher's variables are incomplete, or its address cannot be reached.
+    """
 
     def __init__(self) -> None:
-        # A connection of its own: another thread's waiting would block it.
-        self._store = next(iter(dist.rendezvous("env://")))[0]
+        require_launcher()
+        try:
+            # A connection of its own: another thread's waiting would block it.
+            self._store = next(iter(dist.rendezvous("env://")))[0]
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"the processes cannot meet at {os.environ['MASTER_ADDR']}:"
+                f"{os.environ['MASTER_PORT']} ({error}); see docs/cluster.md"
+            ) from error
         self._over = threading.Event()
         self.heard = False
         threading.Thread(target=self._listen, daemon=True).start()
@@ -72,7 +83,11 @@ def guarded_together(work: Callable[[], object], interrupted: str) -> int:
         work: what the command does.
         interrupted: what to say after Ctrl-C.
     """
-    alarm = Alarm()
+    try:
+        alarm = Alarm()
+    except ConfigError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return UNUSABLE
     try:
         with plain_warnings():
             if not first_process():

@@ -27,7 +27,7 @@ from torch.autograd.function import once_differentiable
 
 from mimrl.datasets.loading import share_sizes
 from mimrl.errors import ConfigError, ProcessError
-from mimrl.launch import launched, local_rank
+from mimrl.launch import launched, local_rank, require_launcher
 
 PATIENCE = timedelta(hours=4)  # the others wait while the first reads the terms at the end
 PIECE = 4 * 2**20  # numbers in one transfer of gradients
@@ -151,7 +151,8 @@ def assemble(device: torch.device) -> tuple[Team, torch.device]:
         device: the kind of device the settings ask for.
 
     Raises:
-        ConfigError: more processes on this host than it has GPUs.
+        ConfigError: more processes on this host than it has GPUs, or a launcher's variables are
+            incomplete.
     """
     if not launched():
         return ALONE, device
@@ -160,6 +161,7 @@ def assemble(device: torch.device) -> tuple[Team, torch.device]:
             f"process {local_rank() + 1} of this host found {torch.cuda.device_count()} GPUs; "
             "start one process a GPU (--nproc_per_node), or set device=cpu"
         )
+    require_launcher()
     # A second that a single process need not wait.
     from accelerate import PartialState  # type: ignore[import-untyped]
 

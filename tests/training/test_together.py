@@ -14,7 +14,9 @@ import torch
 from training.small import small_settings
 from training.worker import recorded
 
+from mimrl.command import main
 from mimrl.errors import CheckpointError, ConfigError
+from mimrl.launch import LAUNCHER
 from mimrl.settings import dump
 from mimrl.training.checkpoint import load_model
 from mimrl.training.run import train
@@ -27,6 +29,7 @@ ENVIRONMENT = {
     "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
     "OMP_NUM_THREADS": "1",
 }
+CPU = torch.device("cpu")
 WITHOUT_DROPOUT = (
     *(f"model.encoders.{name}.dropout=0" for name in ("text", "audio", "video")),
     "model.head_dropout=0",
@@ -254,6 +257,40 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="process 2 of this host found 1 GPUs"):
         assemble(torch.device("cuda"))
+
+
+@pytest.fixture
+def launched_in_part(monkeypatch):
+    """``WORLD_SIZE`` as some clusters leave it in the environment of every job."""
+    for name in LAUNCHER:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    return monkeypatch
+
+
+def test_half_a_launcher_is_one_message(launched_in_part, capsys):
+    launched_in_part.setenv("RANK", "0")
+    assert main(["--config", "configs/demo.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: WORLD_SIZE=2 in the environment asks for several processes")
+    assert "but LOCAL_RANK, MASTER_ADDR, MASTER_PORT is missing" in said
+    assert said.count("\n") == 1
+
+
+def test_processes_without_a_local_rank_do_not_train_beside_each_other(launched_in_part):
+    """Accelerate takes such a process for the only one: all would write the same files."""
+    for name, value in {"RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        launched_in_part.setenv(name, value)
+    with pytest.raises(ConfigError, match="LOCAL_RANK is missing; start them with torchrun"):
+        assemble(CPU)
+
+
+def test_an_address_that_is_none_is_one_message(launched_in_part, capsys):
+    where = {"RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "none"}
+    for name, value in where.items():
+        launched_in_part.setenv(name, value)
+    assert main(["--config", "configs/demo.yaml"]) == 2
+    assert "the processes cannot meet at 127.0.0.1:none" in capsys.readouterr().err
 
 
 @pytest.mark.slow
