@@ -48,7 +48,7 @@ PREDICTIONS = "predictions.csv"
 CURVES = "curves.png"
 ALIVE = 0.01
 HELD_OUT = ("valid", "test")
-MACHINE_KEYS = ("device", "output")
+MACHINE_KEYS = ("device", "output", "performance.loader_workers", "performance.cache")
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,14 @@ def test_overwrite_keeps_the_old_run_when_the_new_one_cannot_start(finished):
     assert train(settings, resume=True, progress=False).metrics == result.metrics
 
 
+def test_resume_accepts_what_does_not_change_results(finished, tmp_path):
+    settings, result = finished
+    speed = {"loader_workers": 1, "cache": str(tmp_path)}
+    performance = settings.performance.model_copy(update=speed)
+    other = settings.model_copy(update={"performance": performance})
+    assert train(other, resume=True, progress=False).metrics == result.metrics
+
+
 def test_resume_refuses_other_settings(finished):
     settings, _ = finished
     other = small_settings(Path(settings.output), "training.batch_size=16")
