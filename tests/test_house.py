@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "mimrl": (),
     "mimrl.errors": (),
     "mimrl.exits": ("mimrl.errors",),
+    "mimrl.launch": ("mimrl.errors",),
     "mimrl.terms": ("mimrl.errors",),
     "mimrl.pretrained": ("mimrl.errors",),
     "mimrl.settings": ("mimrl.errors", "mimrl.terms"),
@@ -44,6 +45,7 @@ MAY_IMPORT = {
     "mimrl.training": (
         *("mimrl", "mimrl.errors", "mimrl.exits", "mimrl.terms", "mimrl.pretrained"),
         *("mimrl.settings", "mimrl.mi", "mimrl.datasets", "mimrl.model"),
+        "mimrl.launch",
     ),
     "mimrl.original": (
         *("mimrl.errors", "mimrl.terms", "mimrl.pretrained", "mimrl.settings"),
@@ -51,6 +53,7 @@ MAY_IMPORT = {
     ),
     "mimrl.command": (
         *("mimrl", "mimrl.errors", "mimrl.exits", "mimrl.settings", "mimrl.training"),
+        "mimrl.launch",
     ),
     "mimrl.tune": (
         *("mimrl", "mimrl.errors", "mimrl.exits", "mimrl.terms", "mimrl.pretrained"),
