@@ -23,6 +23,17 @@ from mimrl.settings.performance import PerformanceSettings
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def require_usable(settings: PerformanceSettings, device: torch.device) -> None:
+    """Raises before data are read and texts encoded where a training would be refused after it.
+
+    Raises:
+        ConfigError: a type that the device cannot use, or compilation without a compiler.
+    """
+    _require_type(settings.precision, device)
+    if settings.compile:
+        _require_compiler()
+
+
 class Precision:
     """The number type of the matrix products of a training.
 
@@ -35,14 +46,7 @@ class Precision:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
-        if name == "fp16" and device.type != "cuda":
-            raise ConfigError(
-                f"performance.precision fp16 needs a GPU, got device {device.type}; its gradients "
-                "are scaled for that. On a CPU use bf16 (faster only where the processor has it) "
-                "or float32"
-            )
-        if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-            raise ConfigError("this GPU has no bf16; set performance.precision to fp16 or float32")
+        _require_type(name, device)
         self._type = TYPES.get(name)
         self._device = device
         self.scaled = name == "fp16"
@@ -83,6 +87,23 @@ def compile_network(model: MIMRL, settings: PerformanceSettings, device: torch.d
     """
     if not settings.compile:
         return
+    _require_compiler()
+    for part in _parts(model):
+        part.compile(dynamic=True)
+
+
+def _require_type(name: str, device: torch.device) -> None:
+    if name == "fp16" and device.type != "cuda":
+        raise ConfigError(
+            f"performance.precision fp16 needs a GPU, got device {device.type}; its gradients "
+            "are scaled for that. On a CPU use bf16 (faster only where the processor has it) "
+            "or float32"
+        )
+    if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise ConfigError("this GPU has no bf16; set performance.precision to fp16 or float32")
+
+
+def _require_compiler() -> None:
     wanted = os.environ.get("CXX", "g++")
     if shutil.which(wanted) is None and shutil.which("clang++") is None:
         raise ConfigError(
@@ -90,8 +111,6 @@ def compile_network(model: MIMRL, settings: PerformanceSettings, device: torch.d
             "the path; install one (Debian: apt install g++), name it in CXX, or set "
             "performance.compile=false"
         )
-    for part in _parts(model):
-        part.compile(dynamic=True)
 
 
 def _parts(model: MIMRL) -> list[nn.Module]:

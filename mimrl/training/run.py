@@ -33,8 +33,9 @@ from mimrl.training.costs import logged_seconds, seed_line
 from mimrl.training.curves import draw_curves
 from mimrl.training.frozen import with_hidden_states
 from mimrl.training.inference import Features, encode
-from mimrl.training.memory import keep_freed_memory
+from mimrl.training.memory import freed_memory_given_back, keep_freed_memory
 from mimrl.training.objectives import probabilities
+from mimrl.training.precision import require_usable
 from mimrl.training.randomness import Place, seeded
 from mimrl.training.scoring import score, selection_metric
 from mimrl.training.summary import Summary, summarise
@@ -80,13 +81,15 @@ def train(
         progress: show a bar, when standard error is a terminal.
 
     Raises:
-        ConfigError: the folder holds a run and neither ``resume`` nor ``overwrite`` is given.
+        ConfigError: the folder holds a run and neither ``resume`` nor ``overwrite`` is given; or
+            the device or this machine lacks what ``settings.performance`` asks for.
         CheckpointError: the state to resume is damaged, of another version or other settings.
         DataError: the data cannot be used.
         NonFiniteError: a loss became NaN or infinite.
     """
     folder = Path(settings.output) / settings.name / f"seed{settings.seed}"
     team, device = assemble(choose_device(settings.device))
+    require_usable(settings.performance, device)
     _check_folder(folder, resume=resume, overwrite=overwrite)
     state = _stored_state(folder, settings, team) if resume else None
     done = _completed(folder, settings) if resume else None
@@ -94,7 +97,7 @@ def train(
     team.require_same("settings or files of the run", zlib.crc32(repr(start).encode()), device)
     if done is not None:
         return done
-    with threads(settings.threads):
+    with threads(settings.threads), freed_memory_given_back():
         data = prepare(open_corpus(settings.data), settings)
         trainer = build_trainer(settings, data, folder, device, team)
         team.wait()  # all have looked at the folder

@@ -97,7 +97,7 @@ class Trainer:
             with self._seeded(Place.INITIALISATION, 1):
                 built = checkpoint.build_critics(settings, model, data.num_classes)
             self.critics = built.to(device)
-            built.mutual.spread = built.conditional.spread = team.spread
+            self.critics.spread_rows(team.spread)
             groups = {"critics": (list(self.critics.parameters()), settings.critics.rate)}
             self.critic_learner = self._learner(groups, self.steps.all_stage1)
         self.metric = selection_metric(settings)

@@ -14,6 +14,7 @@ from training.worker import recorded
 from mimrl.datasets.catalogue import open_corpus
 from mimrl.datasets.prepare import prepare
 from mimrl.errors import ConfigError, NonFiniteError
+from mimrl.training import run
 from mimrl.training.checkpoint import load_model
 from mimrl.training.measures import LOOK_EVERY, Losses
 from mimrl.training.precision import Precision
@@ -68,6 +69,15 @@ class TestNarrowNumbers:
             train(small_settings(tmp_path, "performance.precision=fp16"), progress=False)
         assert not (tmp_path / "run").exists()
 
+    @pytest.mark.parametrize("asked", ["precision=fp16", "compile=true"])
+    def test_what_cannot_be_had_is_refused_before_data_are_read(self, tmp_path, monkeypatch, asked):
+        """Encoding a corpus with a frozen text encoder may take hours."""
+        monkeypatch.setattr(shutil, "which", lambda name: None)
+        monkeypatch.setattr(run, "open_corpus", lambda settings: pytest.fail("data were read"))
+        settings = small_settings(tmp_path, f"performance.{asked}")
+        with pytest.raises(ConfigError, match=asked.split("=")[0]):
+            train(settings, progress=False)
+
     def test_only_fp16_scales_gradients(self):
         assert Precision("bf16", CPU).scaler() is None
         assert Precision("float32", CPU).scaler() is None
@@ -91,9 +101,7 @@ class TestCompilation:
 
     def test_without_a_compiler(self, tmp_path, monkeypatch):
         monkeypatch.setattr(shutil, "which", lambda name: None)
-        with pytest.raises(
-            ConfigError, match=r"needs a C\+\+ compiler.*compile=false"
-        ):
+        with pytest.raises(ConfigError, match=r"needs a C\+\+ compiler.*compile=false"):
             train(small_settings(tmp_path, "performance.compile=true"), progress=False)
         assert not (tmp_path / "run").exists()
 
