@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -38,7 +39,8 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
         create: make the file where there is none.
 
     Raises:
-        ConfigError: no such kind of storage, no access, or its driver is not installed.
+        ConfigError: no such kind of storage, no access, another file in its place, a damaged
+            journal, or its driver is not installed.
         MissingFileError: there is no such file, and none is to be made.
     """
     if url.startswith("sqlite:") and url.removeprefix(SQLITE) in (url, "", ":memory:"):
@@ -47,6 +49,7 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
         if url.startswith(prefix) and url != prefix:
             _file(Path(url.removeprefix(prefix)), url, create)
     if url.startswith(JOURNAL) and url != JOURNAL:
+        _check_journal(Path(url.removeprefix(JOURNAL)), url)
         return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL)))
     try:
         return _database(url)
@@ -109,6 +112,31 @@ def _file(path: Path, url: str, create: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--storage {url}: its folder cannot be made ({error})") from error
+
+
+def _check_journal(path: Path, url: str) -> None:
+    """Optuna appends to whatever it is given, and trips over a damaged line."""
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n") and not _is_entry(line):  # else it is being written
+                    raise ConfigError(
+                        f"--storage {url}: line {number} of {path} is no entry of a journal; if it "
+                        "is one, stop all workers, keep a copy and remove that line, else name "
+                        "another file"
+                    )
+    except OSError as error:
+        raise ConfigError(f"--storage {url} cannot be read: {error}") from error
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(entry, dict) and isinstance(entry.get("op_code"), int)
 
 
 def _reason(error: Exception) -> str:

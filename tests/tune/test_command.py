@@ -274,6 +274,18 @@ class TestRefusals:
         assert message in error
         assert "secret" not in error
 
+    @pytest.mark.parametrize("content", ["notes\n", "{}\n", "[1]\n", "\xff\n"])
+    def test_a_file_that_is_no_journal_is_left_alone(self, tmp_path, capsys, content):
+        file = tmp_path / "notes.txt"
+        file.write_text(content, encoding="latin-1")
+        storage = ["--storage", f"journal:///{file}"]
+        for arguments in (["--trials", "1", *FEW, f"output={tmp_path}"], ["--report"]):
+            assert main([*arguments, *storage]) == 2
+            assert f"line 1 of {file} is no entry of a journal" in capsys.readouterr().err
+            assert file.read_text(encoding="latin-1") == content
+        assert main(["--trials", "1", *FEW, "--storage", f"journal:///{tmp_path}"]) == 2
+        assert "cannot be read" in capsys.readouterr().err
+
     def test_data_that_cannot_be_used_are_named_before_a_study_is_made(self, tmp_path, capsys):
         code = main(["data.path=absent.pkl", f"output={tmp_path}/o", "device=cpu"])
         assert code == 2
