@@ -225,7 +225,7 @@ class TestHelp:
     def test_names_every_setting_with_a_text(self):
         found = {entry.key.replace(".<modality>", ""): entry for entry in entries()}
         headings = {"data", "data.planted", "model", "critics", "critics.conditional"}
-        headings |= {"steering", "training"}
+        headings |= {"steering", "training", "performance"}
         every = {path for path in paths(Settings) if not path.endswith(".kind")}
         assert every - headings <= set(found)
         assert "critics.kind" in found

@@ -26,8 +26,8 @@ class PerformanceSettings(Group):
     )
     cache: str | None = Field(
         None,
-        description="folder in which hidden states of a frozen text encoder are kept from run to "
-        "run; null: computed anew in each",
+        description="folder in which hidden states of a frozen text encoder (train=none) are kept "
+        "from run to run; null: computed anew in each",
     )
     bank_size: int | None = Field(
         None,

@@ -57,10 +57,17 @@ def with_hidden_states(
 
     Warns:
         TrainingWarning: a damaged file in the folder, or one that cannot be written; the states
-            are computed, and kept elsewhere.
+            are computed, and kept elsewhere. Or a folder, but nothing to keep in it.
     """
     encoder = model.text_encoder
     if encoder is None or model.text_parameters():
+        if folder is not None:
+            warnings.warn(
+                "performance.cache has no effect: it is for a frozen text encoder "
+                "(model.encoders.text.train=none), and there is none",
+                TrainingWarning,
+                stacklevel=2,
+            )
         return data
     ids = {name: samples.inputs[TEXT] for name, samples in data.splits.items()}
     digest = "" if folder is None else cache.encoder_digest(encoder.transformer)

@@ -288,6 +288,13 @@ def test_a_damaged_file_is_told_of_and_made_anew(
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_a_cache_without_a_frozen_encoder_is_told_of(source: str, tmp_path: Path) -> None:
+    for model in (make_model(source, "all"), Model(None)):
+        with pytest.warns(TrainingWarning, match="performance.cache has no effect"):
+            with_hidden_states(model, make_data(), CPU, folder=tmp_path)
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize("small", [True, False])
 def test_a_folder_that_cannot_be_written_costs_a_warning_only(
     small: bool, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
