@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import struct
+import time
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator
@@ -40,6 +41,7 @@ from mimrl.pretrained import encoder_config
 FORMAT = "mimrl-states"
 FORMAT_VERSION = 1
 READ_BYTES = 1 << 22
+ABANDONED = 86400.0  # seconds without a write: a day is beyond any difference of hosts' clocks
 ALIGNMENT = 64  # of the values in their file, as everywhere in safetensors headers
 
 
@@ -185,6 +187,7 @@ def keep(states: States, folder: Path, blocks: Iterable[FloatArray]) -> Ragged:
     digest = hashlib.sha256()
     with _reported(path):
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         require_space(folder, states.nbytes)
         file = beside.open("xb")
     try:
@@ -208,6 +211,14 @@ def keep(states: States, folder: Path, blocks: Iterable[FloatArray]) -> Ragged:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
     return Ragged(FileRows(path, len(_header(states, "0" * 64)), states.shape), states.offsets)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Removes what killed runs left of the same states; a run at work writes to its own."""
+    for beside in path.parent.glob(f".{path.name}.*.tmp"):
+        with suppress(OSError):
+            if time.time() - beside.stat().st_mtime > ABANDONED:
+                beside.unlink()
 
 
 def _header(states: States, digest: str) -> bytes:

@@ -348,6 +348,20 @@ def test_without_space_anywhere_large_states_are_in_memory(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_killed_runs_left_is_removed_after_a_day(
+    model: Model, tmp_path: Path, runs: list[int]
+) -> None:
+    with_hidden_states(model, make_data(), CPU, folder=tmp_path)
+    files = sorted(tmp_path.iterdir())
+    old, new = (tmp_path / f".{files[0].name}.{name}.tmp" for name in ("old", "new"))
+    for beside in (old, new):
+        beside.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    files[0].unlink()
+    with_hidden_states(model, make_data(), CPU, folder=tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([*files, new])
+
+
 def test_two_runs_that_write_the_same_states_both_keep_theirs(
     model: Model, tmp_path: Path, large: None
 ) -> None:
