@@ -27,8 +27,6 @@ MACHINE = ("name", "output", "device", "threads")
 SPEED = ("loader_workers", "cache")
 Pruner = Literal["median", "hyperband", "none"]
 Sampler = Literal["tpe", "random"]
-PRUNERS: tuple[Pruner, ...] = ("median", "hyperband", "none")
-SAMPLERS: tuple[Sampler, ...] = ("tpe", "random")
 STARTUP = 5
 
 
