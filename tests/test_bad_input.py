@@ -341,8 +341,8 @@ def resettled(path: Path, **changes: Any) -> None:
 
 
 DAMAGES = [
-    (lambda p: rewrite(p, format=99), ["format 99", "reads format 1", "train again"]),
-    (lambda p: rewrite(p, format=None), ["format None", "reads format 1"]),
+    (lambda p: rewrite(p, format=99), ["format 99", "reads format 2", "train again"]),
+    (lambda p: rewrite(p, format=None), ["format None", "reads format 2"]),
     (lambda p: resettled(p, colour="red"), ["settings in", "colour: unknown key"]),
     (lambda p: rewrite(p, settings=None), ["settings", "does not fit"]),
     (lambda p: p.write_bytes(p.read_bytes()[:1000]), ["not a readable safetensors file"]),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mimrl.errors import ShapeError
 from mimrl.model.encoders import ConvEncoder, RecurrentEncoder
-from mimrl.model.masks import masked_mean, step_mask
+from mimrl.model.masks import masked_mean, step_mask, zero_padding
 from mimrl.model.model import MIMRL
 from mimrl.model.output import Output
 
@@ -76,7 +76,10 @@ class OriginalMimrl(nn.Module):
                 raise ShapeError(
                     f"{name}: expected (B, T, {width}) features, got {tuple(values.shape)}"
                 )
-            return encoder.dropout(encoder.norm(encoder.mix(values, lengths)).relu())
+            mixed = encoder.mix(values, lengths)
+            if isinstance(encoder, RecurrentEncoder):  # what it gives after the end is undefined
+                mixed = zero_padding(mixed, lengths)
+            return encoder.dropout(encoder.norm(mixed).relu())
         text = self.network.text_encoder
         if text is None or encoder is not text or values.ndim != 2:
             raise ShapeError(f"{name}: expected (B, T) token ids, got {tuple(values.shape)}")

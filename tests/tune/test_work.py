@@ -9,7 +9,7 @@ import time
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
-from tune.made_up import Formula, plan, worker
+from tune.made_up_search import Formula, plan, worker
 
 from mimrl.errors import CheckpointError, ConfigError
 from mimrl.tune import ledger, life

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 from optuna.storages import InMemoryStorage
-from tune.made_up import Formula, worker
+from tune.made_up_search import Formula, worker
 
 from mimrl.tune.ledger import DIVERGED, best, read
 from mimrl.tune.pictures import importances
