@@ -38,6 +38,7 @@ from mimrl.settings import Settings
 from mimrl.terms import FUSED, LABEL
 from mimrl.training.critics import label_variable
 from mimrl.training.frozen import with_hidden_states
+from mimrl.training.memory import keep_freed_memory
 from mimrl.training.tracking import read_log
 from mimrl.training.trainer import Trainer
 
@@ -187,6 +188,7 @@ def our_epoch(
     case: Case, settings: Settings, data: Prepared, folder: Path
 ) -> tuple[dict[str, float], float]:
     """Seconds of bank, stage 1 and stage 2, and of the frozen encoder's one pass before them."""
+    keep_freed_memory()  # as every training does; the published order's last steps gain by it too
     model = shapes.network(settings, data, case.config)
     once = 0.0
     if not model.text_parameters() and model.text_encoder is not None:

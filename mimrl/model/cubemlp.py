@@ -17,6 +17,7 @@ from mimrl.model.base import Fusion
 from mimrl.settings.model import Compose, CubeMlpSettings
 
 NORM_EPS = 1e-6
+LAST = 3  # axis of the width
 Sizes = tuple[int, int, int]
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
@@ -114,10 +115,38 @@ class AxisMlp(nn.Module):
 
     def forward(self, cube: Tensor) -> Tensor:
         """``(B, L, K, D)`` to the same with the size of one axis changed."""
-        x = cube.transpose(self.axis, -1)
-        mixed = self.fc1(self.norm(x) if self.ln_first else x)
-        y = self.dropout(self.fc2(self.activation(mixed))) + self.residual(x)
-        return (y if self.ln_first else self.norm(y)).transpose(self.axis, -1)
+        if self.axis == LAST:
+            return self._mixed(cube)
+        first = cube.movedim(self.axis, 0)
+        mixed = self._mixed(first.flatten(1))
+        return mixed.unflatten(1, first.shape[1:]).movedim(0, self.axis)
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        """``x`` has the axis last, or first of two: then each layer is one product from the left.
+
+        A LayerNorm over a few modalities runs over rows of three numbers otherwise, which takes
+        five times as long, on a CPU half of the fusion's time.
+        """
+        inside = self.activation(self._linear(self.fc1, self._normed(x) if self.ln_first else x))
+        residual = self.residual
+        straight = self._linear(residual, x) if isinstance(residual, nn.Linear) else x
+        y = self.dropout(self._linear(self.fc2, inside)) + straight
+        return y if self.ln_first else self._normed(y)
+
+    def _linear(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        if self.axis == LAST:
+            return layer(x)
+        if layer.bias is None:
+            return layer.weight @ x
+        return torch.addmm(layer.bias[:, None], layer.weight, x)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        if self.axis == LAST:
+            return self.norm(x)
+        x = x.to(self.norm.weight.dtype)  # as nn.LayerNorm does under autocast
+        centred = x - x.mean(dim=0)
+        scale = (centred.square().mean(dim=0) + self.norm.eps).rsqrt()
+        return torch.addcmul(self.norm.bias[:, None], centred * scale, self.norm.weight[:, None])
 
 
 class CubeBlock(nn.Module):

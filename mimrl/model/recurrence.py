@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import linear
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -54,13 +53,11 @@ def _reversed_rows(lengths: Tensor, steps: int) -> Tensor:
 
 
 def _gru_layer(x: Tensor, order: Tensor, forward: list[Tensor], backward: list[Tensor]) -> Tensor:
-    inputs = [
-        linear(x, forward[0], forward[2]),
-        _Reversed.apply(linear(x, backward[0], backward[2]), order),
-    ]
-    weight, bias = (torch.stack([forward[k], backward[k]]) for k in (1, 3))
-    states = _Gru.apply(torch.stack(inputs, dim=1), weight, bias)
-    return torch.cat([states[:, 0], _Reversed.apply(states[:, 1].contiguous(), order)], dim=-1)
+    both = torch.stack([x, _Reversed.apply(x, order)])
+    weight_ih, weight_hh, bias_ih, bias_hh = map(torch.stack, zip(forward, backward, strict=True))
+    inputs = torch.baddbmm(bias_ih[:, None], both.flatten(1, 2), weight_ih.transpose(1, 2))
+    states = _Gru.apply(inputs.view(2, *x.shape[:2], -1), weight_hh, bias_hh)
+    return torch.cat([states[0], _Reversed.apply(states[1], order)], dim=-1)
 
 
 def _lstm_layer(x: Tensor, order: Tensor, forward: list[Tensor], backward: list[Tensor]) -> Tensor:
@@ -91,33 +88,39 @@ class _Reversed(torch.autograd.Function):
 
 
 class _Gru(torch.autograd.Function):
-    """States ``(T, G, B, D)`` of ``G`` GRUs side by side, starting from zeros.
+    """States ``(G, T, B, D)`` of ``G`` GRUs side by side, starting from zeros.
 
-    With ``a = inputs[t]`` and ``c = W h + b`` in thirds r, z, n (the order of ``nn.GRU``):
+    With ``a = inputs[:, t]`` and ``c = W h + b`` in thirds r, z, n (the order of ``nn.GRU``):
     ``r = sigmoid(a_r + c_r)``, ``z = sigmoid(a_z + c_z)``, ``n = tanh(a_n + r c_n)``,
     ``h' = n + z (h - n)``. In float32 under autocast: a rounding error made at one step is carried
     through all later ones.
+
+    A step is so small that calling an operation costs as much as computing it: all that does not
+    depend on the step before is done for all steps at once, and views are made beforehand.
     """
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        count, groups, rows, width = inputs.shape
+        groups, count, rows, width = inputs.shape
         width //= 3
-        states = inputs.new_zeros(count + 1, groups, rows, width)
-        gates = inputs.new_empty(count, groups, rows, 2 * width)
-        new, carried = (inputs.new_empty(count, groups, rows, width) for _ in range(2))
-        matrix, offset = weight.transpose(1, 2).contiguous(), bias[:, None]
+        states = inputs.new_zeros(groups, count + 1, rows, width)
+        new = inputs.new_empty(groups, count, rows, width)
+        hidden = inputs + bias[:, None, None]  # becomes r, z and c_n
+        hidden[..., 2 * width :] = bias[:, None, None, 2 * width :]
+        matrix = weight.transpose(1, 2).contiguous()
+        gates = hidden[..., : 2 * width].unbind(1)
+        reset, update, carried = (part.unbind(1) for part in hidden.chunk(3, dim=-1))
+        of_input, steps = inputs[..., 2 * width :].unbind(1), hidden.unbind(1)
+        before, candidates = states.unbind(1), new.unbind(1)
         for t in range(count):
-            hidden = torch.baddbmm(offset, states[t], matrix)
-            torch.add(hidden[..., : 2 * width], inputs[t, ..., : 2 * width], out=gates[t])
+            torch.baddbmm(steps[t], before[t], matrix, out=steps[t])
             gates[t].sigmoid_()
-            reset, update = gates[t].chunk(2, dim=-1)
-            carried[t] = hidden[..., 2 * width :]
-            torch.addcmul(inputs[t, ..., 2 * width :], reset, carried[t], out=new[t])
-            torch.lerp(new[t].tanh_(), states[t], update, out=states[t + 1])
-        ctx.save_for_backward(weight, gates, new, carried, states)
-        return states[1:]
+            torch.addcmul(of_input[t], reset[t], carried[t], out=candidates[t])
+            candidates[t].mul_(2).sigmoid_().mul_(2).sub_(1)  # tanh, whose own kernel is slower
+            torch.lerp(candidates[t], before[t], update[t], out=before[t + 1])
+        ctx.save_for_backward(weight, hidden, new, states)
+        return states[:, 1:]
 
     @staticmethod
     @once_differentiable
@@ -125,23 +128,25 @@ class _Gru(torch.autograd.Function):
     def backward(  # type: ignore[override]
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        weight, gates, new, carried, states = ctx.saved_tensors
-        count, groups, rows, width = gradient.shape
-        reset, update = gates.chunk(2, dim=-1)
-        to_update = (states[:-1] - new) * update * (1 - update)
+        weight, hidden, new, states = ctx.saved_tensors
+        groups, count, rows, width = gradient.shape
+        reset, update, carried = hidden.chunk(3, dim=-1)
         to_new = (1 - update) * (1 - new * new)
-        to_reset = carried * reset * (1 - reset)
-        of_inputs, of_hidden = (gates.new_empty(count, groups, rows, 3 * width) for _ in range(2))
-        state = gates.new_zeros(groups, rows, width)
-        for t in reversed(range(count)):
-            state = state + gradient[t]
-            r, z, n = of_hidden[t].chunk(3, dim=-1)
-            of_new = torch.mul(state, to_new[t], out=of_inputs[t, ..., 2 * width :])
-            torch.mul(of_new, to_reset[t], out=r)
-            torch.mul(state, to_update[t], out=z)
-            torch.mul(of_new, reset[t], out=n)
-            state = torch.baddbmm(state * update[t], of_hidden[t], weight)
-        of_inputs[..., : 2 * width] = of_hidden[..., : 2 * width]
-        flat = of_hidden.transpose(0, 1).flatten(1, 2)
-        before = states[:-1].transpose(0, 1).flatten(1, 2)
+        slopes = hidden.new_empty(groups, count, rows, 3, width)  # of the state against W h + b
+        torch.mul(to_new * carried, reset * (1 - reset), out=slopes[..., 0, :])
+        torch.mul(states[:, :-1] - new, update * (1 - update), out=slopes[..., 1, :])
+        torch.mul(to_new, reset, out=slopes[..., 2, :])
+        state = gradient.clone(memory_format=torch.contiguous_format)  # complete from the last back
+        wide, kept = state.unsqueeze(3).unbind(1), state.unbind(1)
+        slope, passed = slopes.unbind(1), update.unbind(1)
+        of_hidden = slopes.flatten(3)
+        products = of_hidden.unbind(1)
+        for t in range(count - 1, 0, -1):
+            slope[t].mul_(wide[t])
+            kept[t - 1].addcmul_(kept[t], passed[t])
+            torch.baddbmm(kept[t - 1], products[t], weight, out=kept[t - 1])
+        slope[0].mul_(wide[0])
+        of_inputs = torch.cat([of_hidden[..., : 2 * width], state * to_new], dim=-1)
+        flat = of_hidden.flatten(1, 2)
+        before = states[:, :-1].flatten(1, 2)
         return of_inputs, flat.transpose(1, 2) @ before, flat.sum(dim=1)
