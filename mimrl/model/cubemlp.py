@@ -124,8 +124,8 @@ class AxisMlp(nn.Module):
     def _mixed(self, x: Tensor) -> Tensor:
         """``x`` has the axis last, or first of two: then each layer is one product from the left.
 
-        A LayerNorm over a few modalities runs over rows of three numbers otherwise, which takes
-        five times as long, on a CPU half of the fusion's time.
+        With the modalities last, LayerNorm runs over rows of three numbers: on a CPU that axis then
+        takes two fifths of the fusion's time, in this form a sixth.
         """
         inside = self.activation(self._linear(self.fc1, self._normed(x) if self.ln_first else x))
         residual = self.residual
