@@ -21,7 +21,8 @@ from mimrl.datasets.features import TEST, VALID
 from mimrl.datasets.prepare import Prepared, prepare
 from mimrl.errors import ConfigError, DataError, NonFiniteError
 from mimrl.settings import Settings, dump
-from mimrl.training.run import SETTINGS, build_trainer, choose_device, threads
+from mimrl.training.folder import SETTINGS
+from mimrl.training.run import build_trainer, choose_device, threads
 from mimrl.training.tracking import EVENTS, write_text
 from mimrl.tune.ledger import COMPLETE, DIVERGED, FOLDER, PRUNED, REFUSED, RUNNING, Row
 from mimrl.tune.study import Plan, suggested

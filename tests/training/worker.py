@@ -15,7 +15,7 @@ import torch
 
 from mimrl.launch import first_process
 from mimrl.settings import from_mapping
-from mimrl.training import checkpoint, run, tracking, trainer
+from mimrl.training import checkpoint, folder, results, run, tracking, trainer
 from mimrl.training.optimisation import Learner
 from mimrl.training.trainer import Trainer
 
@@ -73,7 +73,9 @@ def forbid_writing() -> None:
     for module, names in {
         checkpoint: ("write",),
         tracking: ("write_text", "write_json", "SummaryWriter"),
-        run: ("write_text", "write_json", "draw_curves"),
+        run: ("write_json",),
+        folder: ("write_text",),
+        results: ("write_text", "write_json", "draw_curves"),
         trainer: ("Tracker",),
     }.items():
         for name in names:
