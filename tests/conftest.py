@@ -19,6 +19,9 @@ import pytest
 import sklearn.metrics  # noqa: F401  (draws from `random` when first imported, not in a test)
 import torch
 
+# --doctest-modules would import them all under the one name that they share, and refuse to.
+collect_ignore_glob = ["*conftest.py"]
+
 SETTINGS: dict[str, Callable[[], Any]] = {
     "torch default dtype": torch.get_default_dtype,
     "torch default device": torch.get_default_device,

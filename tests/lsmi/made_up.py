@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lsmi.decomposition import (
-    PointwiseInformation,
-    decompose_pointwise,
-    published_shift,
-    raw_atoms,
-)
+from lsmi.decomposition import PointwiseInformation, decompose_pointwise, published_shift, raw_atoms
 from lsmi.results import (
     ATOMS,
     INFORMATION,
@@ -27,6 +22,12 @@ from lsmi.settings import AnalysisSettings
 PAIRS = (("text", "audio"), ("text", "video"))
 SIZES = {"train": 60, "valid": 25, "test": 40}
 SCALES = {"whiten": 0.0, "standard": 1.5, "own": -60.0}
+ORIGIN = {
+    "checkpoint": "runs/a/best.safetensors",
+    "data": "b&c.pkl",
+    "label_rule": "sign: rating >= 0 against rating < 0",
+    "class_names": ["<no>", "yes"],
+}
 
 
 def information(rng, size, means):

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_up import PAIRS, analysis, reading
-from test_report import Page
+from report_reading import Page
 
 from lsmi.decomposition import PointwiseInformation
 from lsmi.report import comparison_table, save_comparison

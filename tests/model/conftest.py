@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 import torch
 import transformers
+from tiny_bert import save_tiny_bert
 
 from mimrl.datasets.loading import Batch
 
@@ -17,17 +18,7 @@ WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvw
 def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with a random BERT of three layers, width 16, and its tokenizer."""
     folder = tmp_path_factory.mktemp("tiny-bert")
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=40,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        transformers.BertModel(config).save_pretrained(folder)
+    save_tiny_bert(folder, vocabulary=len(WORDS), layers=3)
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(WORDS))
     transformers.BertTokenizer(str(vocabulary)).save_pretrained(folder)

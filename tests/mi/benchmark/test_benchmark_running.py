@@ -1,64 +1,22 @@
-"""Running the benchmark: what is measured, what is kept, what is taken from an earlier run."""
+"""Running the benchmark: what is measured, on which samples, in which processes."""
 
 import json
-import os
 import warnings
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from typing import ClassVar
 
 import numpy as np
 import pytest
-from pydantic import Field
+from benchmark_probe import TASK, TASKS, Probe, lines
 
 import mimrl.mi.benchmark.running as running
-from mimrl.errors import (
-    BiasWarning,
-    ConfigError,
-    DataError,
-    EstimationError,
-    MissingFileError,
-)
+from mimrl.errors import ConfigError, EstimationError, MissingFileError
 from mimrl.mi.benchmark import run_benchmark
-from mimrl.mi.benchmark.selection import chosen_tasks
-from mimrl.mi.estimators.conditional import ConditionalKsg, MutualDifference
+from mimrl.mi.estimators.conditional import MutualDifference
 from mimrl.mi.estimators.gaussian import Gaussian
-from mimrl.mi.estimators.interface import EstimateResult, Estimator
 from mimrl.mi.estimators.ksg import Ksg
 from mimrl.mi.estimators.table import CONDITIONAL_ESTIMATORS, ESTIMATORS
 from mimrl.mi.tasks import BMI_TASKS, CONDITIONAL_TASKS, task_named
-
-TASK = "1v1-normal-0.75"
-TASKS = (TASK, "1v1-additive-0.75")
-
-
-class Probe(Estimator):
-    """Keeps what it was given and says what it is told to."""
-
-    seen: ClassVar[list] = []
-    seed: int = Field(0, description="shown in the estimate")
-    level: float = Field(0.0, description="added to the estimate")
-    doubt: bool = Field(False, description="warns")
-    fail: bool = Field(False, description="raises")
-    stop_after: int = Field(-1, description="readings before Ctrl-C")
-
-    def read(self, pair):
-        if len(self.seen) == self.stop_after:
-            raise KeyboardInterrupt
-        self.seen.append(pair)
-        if self.fail:
-            raise RuntimeError("the probe broke")
-        doubts = (BiasWarning("not to be believed"),) if self.doubt else ()
-        return EstimateResult(self.seed + self.level, 0.05, warnings=doubts)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_seen():
-    Probe.seen.clear()
-
-
-def lines(folder):
-    return (folder / "results.jsonl").read_text().splitlines()
 
 
 @pytest.fixture
@@ -213,96 +171,6 @@ class TestRecordings:
         assert abs(cell.error) < 4 * cell.standard_error
 
 
-class TestGoingOn:
-    def test_what_is_there_is_not_measured_again(self, tmp_path):
-        estimators = {"a": Probe(level=1.0), "b": Probe(level=2.0)}
-        first = run_benchmark(estimators, TASKS, samples=20, out=tmp_path)
-        second = run_benchmark(estimators, TASKS, samples=20, out=tmp_path)
-        assert len(Probe.seen) == len(lines(tmp_path)) == 4
-        assert second == first
-
-    def test_a_name_is_no_setting(self, tmp_path):
-        run_benchmark({"a": Probe()}, [TASK], samples=20, out=tmp_path)
-        result = run_benchmark({"other": Probe()}, [TASK], samples=20, out=tmp_path)
-        assert len(Probe.seen) == 1
-        assert result.estimators == ("other",)
-
-    @pytest.mark.parametrize(
-        "other",
-        [
-            {"estimators": {"p": Probe(level=0.5)}},
-            {"samples": 21},
-            {"seeds": (1,)},
-            {"shuffled": True},
-            {"tasks": ["1v1-additive-0.75"]},
-        ],
-        ids=lambda other: next(iter(other)),
-    )
-    def test_another_setting_is_measured(self, other, tmp_path):
-        first = {"estimators": {"p": Probe()}, "tasks": [TASK], "samples": 20, "out": tmp_path}
-        run_benchmark(**first)
-        result = run_benchmark(**first | other)
-        assert len(Probe.seen) == len(lines(tmp_path)) == 2
-        assert len(result.records) == 1
-
-    def test_another_version_of_the_package_is_measured(self, tmp_path, monkeypatch):
-        run_benchmark({"p": Probe()}, [TASK], samples=20, out=tmp_path)
-        monkeypatch.setattr("mimrl.mi.benchmark.measurement.version", lambda: "999")
-        run_benchmark({"p": Probe()}, [TASK], samples=20, out=tmp_path)
-        assert len(Probe.seen) == 2
-
-    @pytest.mark.parametrize("cut", [1, 7, 200])
-    def test_a_last_line_that_a_kill_broke_is_measured_again(self, cut, tmp_path):
-        estimators = {"a": Probe(level=1.0), "b": Probe(level=2.0)}
-        first = run_benchmark(estimators, [TASK], samples=20, out=tmp_path)
-        file = tmp_path / "results.jsonl"
-        whole = lines(tmp_path)[0]
-        os.truncate(file, file.stat().st_size - cut)
-        second = run_benchmark(estimators, [TASK], samples=20, out=tmp_path)
-        assert len(Probe.seen) == 3
-        assert lines(tmp_path)[0] == whole
-        assert [json.loads(line)["estimate"] for line in lines(tmp_path)] == [1.0, 2.0]
-        assert [r.estimate for r in second.records] == [r.estimate for r in first.records]
-
-    def test_a_broken_line_elsewhere_is_an_error(self, tmp_path):
-        run_benchmark({"p": Probe()}, TASKS, samples=20, out=tmp_path)
-        file = tmp_path / "results.jsonl"
-        file.write_text("{" + "\n" + file.read_text())
-        with pytest.raises(DataError, match=r"results\.jsonl, line 1 is not JSON"):
-            run_benchmark({"p": Probe()}, TASKS, samples=20, out=tmp_path)
-
-    def test_a_line_of_something_else_is_an_error(self, tmp_path):
-        (tmp_path / "results.jsonl").write_text('{"task": "t", "more": 1}\n')
-        with pytest.raises(DataError, match=r"line 1 is no record .* lacks .*has besides"):
-            run_benchmark({"p": Probe()}, TASKS, samples=20, out=tmp_path)
-
-    def test_failures_are_kept_until_they_are_asked_for_again(self, tmp_path):
-        estimators = {"broken": Probe(fail=True), "sound": Probe()}
-        for again, readings in [(None, 2), (None, 2), ("failed", 3), ("all", 5)]:
-            result = run_benchmark(estimators, [TASK], samples=20, out=tmp_path, again=again)
-            assert len(Probe.seen) == readings
-            assert result.records[0].failure
-
-    def test_of_two_records_the_later_counts(self, tmp_path):
-        run_benchmark({"p": Probe()}, [TASK], samples=20, out=tmp_path)
-        later = json.loads(lines(tmp_path)[0]) | {"estimate": 9.0}
-        with (tmp_path / "results.jsonl").open("a") as file:
-            file.write(json.dumps(later) + "\n")
-        result = run_benchmark({"p": Probe()}, [TASK], samples=20, out=tmp_path)
-        assert result.records[0].estimate == 9.0
-
-    def test_an_interruption_leaves_what_was_done(self, tmp_path):
-        estimators = {"a": Probe(level=1.0), "b": Probe(level=2.0), "c": Probe(stop_after=2)}
-        with pytest.raises(KeyboardInterrupt):
-            run_benchmark(estimators, [TASK], samples=20, out=tmp_path)
-        assert [json.loads(line)["estimate"] for line in lines(tmp_path)] == [1.0, 2.0]
-
-    def test_records_survive_the_file(self, tmp_path):
-        """NaN has no JSON: a standard error that is not known comes back as None."""
-        first = run_benchmark(["ksg1", "gaussian"], TASKS, samples=60, out=tmp_path)
-        assert run_benchmark(["ksg1", "gaussian"], TASKS, samples=60, out=tmp_path) == first
-
-
 class TestProcesses:
     @pytest.mark.slow  # each process imports the package anew
     def test_two_processes_find_what_one_does(self, tmp_path):
@@ -331,49 +199,6 @@ class TestProcesses:
         monkeypatch.setattr(running, "ProcessPoolExecutor", Dying)
         with pytest.raises(EstimationError, match="a process of 2 died"):
             run_benchmark({"p": Probe()}, TASKS, samples=20, jobs=2)
-
-
-@pytest.mark.parametrize(
-    ("asked", "text"),
-    [
-        ({"tasks": ["1v1-normal-0.57"]}, "no task called .*did you mean 1v1-normal-0.75"),
-        ({"tasks": []}, "no task was asked for"),
-        ({"estimators": ["ksg"]}, "no estimator for tasks of x and y called 'ksg'; did you mean"),
-        ({"estimators": ["ksg1"], "tasks": ["conditional"]}, "for conditional tasks called 'ksg1'"),
-        ({"estimators": []}, "no estimator was asked for"),
-        ({"estimators": {"c": ConditionalKsg()}}, "no task that was asked for suits .* 'c'"),
-        ({"estimators": ["ksg1"], "tasks": [TASK, "noisy-channel"]}, "suits the task 'noisy"),
-        ({"options": {"ksg2": {"neighbours": 3}}}, r"\['ksg2'\], which are not measured"),
-        ({"options": {"ksg1": {"k": 3}}}, "k is not an option"),
-        ({"samples": 1}, "samples must be at least 2, got 1"),
-        ({"seeds": ()}, "different integers from 0"),
-        ({"seeds": (1, 1)}, "different integers from 0"),
-        ({"seeds": (-1,)}, "different integers from 0"),
-        ({"jobs": 0}, "jobs must be at least 1"),
-    ],
-    ids=str,
-)
-def test_what_cannot_be_measured(asked, text):
-    with pytest.raises(ConfigError, match=text):
-        run_benchmark(**{"estimators": ["ksg1"], "tasks": [TASK], "samples": 50} | asked)
-
-
-def test_groups_of_tasks():
-    ten = chosen_tasks(["independence"])
-    assert len({task.name for task in ten} & set(BMI_TASKS)) == 10
-    assert {task.dim_x for task in ten} == {1, 2, 3, 5, 25}
-    steps = chosen_tasks(["gaussian-staircase", "cubic-staircase"])
-    assert [task.mutual_information for task in steps] == pytest.approx([2, 4, 6, 8, 10] * 2)
-
-
-def test_two_tasks_of_one_name():
-    task = task_named(TASK)
-    other = type(task)(task.name, task.law, "another", "here")
-    with pytest.raises(ConfigError, match="two different tasks are called"):
-        run_benchmark(["gaussian"], [task, other], samples=50)
-    assert run_benchmark(["gaussian"], [task, TASK], samples=50).tasks == {
-        TASK: task.mutual_information
-    }
 
 
 def _one(estimator, task, seed):
