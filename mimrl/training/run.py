@@ -23,6 +23,7 @@ from mimrl.launch import first_process
 from mimrl.model.model import MIMRL
 from mimrl.settings import Settings, dump
 from mimrl.training import checkpoint
+from mimrl.training.alarm import alarmed
 from mimrl.training.costs import logged_seconds, seed_line
 from mimrl.training.folder import check_folder, folder_of, start_folder, stored_state
 from mimrl.training.frozen import with_hidden_states
@@ -37,6 +38,7 @@ from mimrl.training.tracking import read_log, write_json
 from mimrl.training.trainer import Trainer
 
 
+@alarmed()
 def train(
     settings: Settings, *, resume: bool = False, overwrite: bool = False, progress: bool = True
 ) -> RunResult:
@@ -54,6 +56,7 @@ def train(
         CheckpointError: the state to resume is damaged, of another version or other settings.
         DataError: the data cannot be used.
         NonFiniteError: a loss became NaN or infinite.
+        ProcessError: another process of this training has failed.
     """
     folder = folder_of(settings)
     team, device = assemble(choose_device(settings.device))
@@ -79,6 +82,7 @@ def train(
         return finish(settings, trainer.data, folder, device, time.perf_counter() - started, team)
 
 
+@alarmed()
 def train_seeds(
     settings: Settings,
     seeds: Sequence[int],
