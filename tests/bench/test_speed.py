@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from bench.speed import gpu, lsmi_seconds, same_results, shapes, training
 from bench.speed.__main__ import SCRIPTS, rows_of, stored
@@ -59,11 +60,21 @@ def test_script_with_processes_of_its_own_runs(name, tmp_path, capsys, threads):
 
 def test_losses_and_metrics_are_those_of_the_published_order(threads):
     found = same_results.measure(quick=True)
-    losses, metrics = found.rows
+    losses, metrics, _ = found.rows
     assert losses.ours is not None
     assert losses.ours < 1e-5  # rounding of float32 over 12 steps at a rate of 1e-5
     assert metrics.ours is not None
     assert metrics.ours < 1e-3
+
+
+def test_a_moved_weight_is_the_next_number():
+    network = nn.Linear(3, 2)
+    before = network.weight.detach().clone()
+    same_results.move_a_weight(network)
+    moved = network.weight.detach() - before
+    assert moved.flatten()[0] > 0
+    assert torch.nextafter(before[0, 0], torch.tensor(torch.inf)) == network.weight[0, 0]
+    assert moved.flatten()[1:].eq(0).all()
 
 
 def test_other_product_samples_would_be_noticed(monkeypatch, threads):
@@ -77,7 +88,7 @@ def test_other_product_samples_would_be_noticed(monkeypatch, threads):
         return mi.ProductSamples(bank.x[rows], found.y[::2], found.z[::2], rows)
 
     monkeypatch.setattr("bench.speed.plain.loop_product", next_ones)
-    apart = same_results.compare(settings)["epochs"]
+    apart = same_results.compare(settings).epochs
     conditional = {name: pair for name, pair in apart.items() if "_given_text" in name}
     assert same_results.largest(conditional) > 1e-4  # 1e-7 with the nearest ones
 
