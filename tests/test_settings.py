@@ -211,11 +211,15 @@ class TestRefusals:
         ]
 
     def test_nothing_is_ignored_silently(self):
+        without_critics = ["training.stage1_passes=0", "steering.default=0"]
+        load(None, without_critics)
         for overrides in (
             ["data.path=x.pkl", "data.planted.noise=2"],
             ["data.layout=planted", "data.path=x.pkl"],
             ["training.clip=none", "training.clip_at=2"],
             ["training.stage1_passes=0"],
+            [*without_critics, "performance.bank_size=100"],
+            [*without_critics, "performance.bank_dtype=float16"],
             ["data.planted.interaction=synergy", "data.planted.shares.synergy=1"],
         ):
             assert len(problems(*overrides)) == 1, overrides

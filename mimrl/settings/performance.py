@@ -22,7 +22,10 @@ class PerformanceSettings(Group):
         description="torch.compile of the network; needs a C++ compiler, first steps take long",
     )
     loader_workers: int = Field(
-        0, ge=0, description="processes that read and pad batches ahead; 0: none, in the training's"
+        0,
+        ge=0,
+        description="processes that read and pad batches ahead, at most twice the machine's cores; "
+        "0: none, in the training's",
     )
     cache: str | None = Field(
         None,

@@ -77,6 +77,7 @@ class Settings(Group):
             *self._loss_problems(),
             *self._fusion_problems(),
             *self._steering_problems(),
+            *self._bank_problems(),
         ]
         refuse(problems)
         return self
@@ -152,6 +153,17 @@ class Settings(Group):
         if self.steered and self.critics.conditional.anchors == "batch" and too_small:
             found.append("critics.conditional.anchors=batch needs a larger batch_size")
         return found
+
+    def _bank_problems(self) -> list[str]:
+        """The bank is there for the critics."""
+        if self.training.stage1_passes:
+            return []
+        fields = PerformanceSettings.model_fields
+        return [
+            f"performance.{name} has no effect with training.stage1_passes=0; remove it"
+            for name in ("bank_size", "bank_dtype")
+            if getattr(self.performance, name) != fields[name].default
+        ]
 
     @property
     def task(self) -> Literal["regression", "classification"]:

@@ -30,6 +30,7 @@ from mimrl.training.frozen import with_hidden_states
 from mimrl.training.memory import freed_memory_given_back, keep_freed_memory
 from mimrl.training.precision import require_usable
 from mimrl.training.randomness import Place, seeded
+from mimrl.training.requirements import require_banks, require_workers
 from mimrl.training.results import METRICS, RunResult, completed, finish
 from mimrl.training.scoring import selection_metric
 from mimrl.training.summary import Summary, summarise
@@ -52,7 +53,7 @@ def train(
 
     Raises:
         ConfigError: the folder holds a run and neither ``resume`` nor ``overwrite`` is given; or
-            the device or this machine lacks what ``settings.performance`` asks for.
+            the device, this machine or the data lack what the settings ask for.
         CheckpointError: the state to resume is damaged, of another version or other settings.
         DataError: the data cannot be used.
         NonFiniteError: a loss became NaN or infinite.
@@ -61,6 +62,7 @@ def train(
     folder = folder_of(settings)
     team, device = assemble(choose_device(settings.device))
     require_usable(settings.performance, device)
+    require_workers(settings.performance)
     check_folder(folder, resume=resume, overwrite=overwrite)
     state = stored_state(folder, settings, team) if resume else None
     done = completed(folder, settings) if resume else None
@@ -159,7 +161,12 @@ class _Costs:
 def build_trainer(
     settings: Settings, data: Prepared, folder: Path, device: torch.device, team: Team = ALONE
 ) -> Trainer:
-    """A trainer with a new model of the settings' seed; nothing is written before it trains."""
+    """A trainer with a new model of the settings' seed; nothing is written before it trains.
+
+    Raises:
+        ConfigError: the device, this machine or the data lack what the settings ask for.
+    """
+    require_banks(settings, data, team)
     if device.type == "cpu":
         keep_freed_memory()
     with seeded(settings.seed, Place.INITIALISATION, 0):

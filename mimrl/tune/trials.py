@@ -22,6 +22,7 @@ from mimrl.datasets.prepare import Prepared, prepare
 from mimrl.errors import ConfigError, DataError, NonFiniteError
 from mimrl.settings import Settings, dump
 from mimrl.training.folder import SETTINGS
+from mimrl.training.requirements import require_workers
 from mimrl.training.run import build_trainer, choose_device, threads
 from mimrl.training.tracking import EVENTS, write_text
 from mimrl.tune.ledger import COMPLETE, DIVERGED, FOLDER, PRUNED, REFUSED, RUNNING, Row
@@ -67,7 +68,13 @@ class Trials:
         self._data: Prepared | None = None
 
     def check(self) -> None:
-        """Prepares the data, so that what is wrong with them is said before the first trial."""
+        """Prepares the data, so that what is wrong with them is said before the first trial.
+
+        Raises:
+            ConfigError: this machine lacks what ``settings.performance`` asks for.
+            DataError: the data cannot be used.
+        """
+        require_workers(self.plan.settings.performance)
         self._prepared(self.plan.settings)
 
     def run(self, trial: optuna.Trial) -> Result:
