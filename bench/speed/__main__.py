@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = [script.name for script in wanted if not run(script, results, arguments)]
     found = stored(results)
     rows = [Row(**fields) for name in found for fields in rows_of(found[name])]
-    print(markdown(HEADER, [row.cells() for row in rows]), flush=True)
+    print(markdown(HEADER, [row.cells() for row in rows], aligned=True), flush=True)
     if arguments.page or not arguments.quick:
         write_page(arguments.page or PAGE, found)
     for name in failed:

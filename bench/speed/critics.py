@@ -25,13 +25,12 @@ from torch.nn.functional import binary_cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.speed.machine import TRIES, measure_peak, timed
-from bench.speed.rows import Found, Row, Table, number, parser, report
+from bench.speed.made_critics import arguments_of, made
+from bench.speed.rows import Found, Row, Table, counted_threads, number, parser, report
 from mimrl import mi
 from mimrl.settings.information import CriticSettings
-from mimrl.terms import LABEL
 from mimrl.training.critics import Critics, Samples
 
-MODALITIES = ("text", "audio", "video")
 BATCHES = (32, 128, 512)
 GOAL, GOAL_BATCH = 0.5, 128
 TILED = 128  # columns to which the published classifier repeats every variable
@@ -44,10 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the tables; 1 if a goal is missed."""
     own = parser(__doc__)
     own.add_argument("--batches", type=int, nargs="+", default=list(BATCHES))
-    own.add_argument("--device", default="cpu")
-    arguments = own.parse_args(argv)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    arguments = arguments_of(own, argv)
     found = measure(arguments.batches, device=arguments.device, quick=arguments.quick)
     return report(found, "critics", arguments.json)
 
@@ -68,7 +64,9 @@ def measure(
         dtype: measure_peak(device, dtype, size=size, sweep=2**16).flops
         for dtype in (torch.float32, torch.bfloat16)
     }
-    critics, bank = _critics(width, hidden, max(BANK, *batches), device)
+    settings = CriticSettings.model_validate({"hidden": hidden, "conditional": {"hidden": hidden}})
+    critics, variables = made(max(BANK, *batches), width, device, settings)
+    bank = critics.bank(variables)
     rows, lines = [], []
     for batch in batches:
         generator = torch.Generator().manual_seed(0)
@@ -81,11 +79,13 @@ def measure(
             rows.append(
                 Row(
                     f"critics, 11 terms, forward and backward, batch {batch}: {ours}",
-                    seconds[ours],
-                    seconds["one by one"],
+                    1e3 * seconds[ours],
+                    1e3 * seconds["one by one"],
+                    "ms",
                     goal_ratio=goal if batch == GOAL_BATCH and not quick else None,
-                    note=f"baseline: one by one; published arrangement "
-                    f"{number(seconds['published'])} s; {torch.get_num_threads()} thread(s)",
+                    note="baseline: one by one in float32; published arrangement "
+                    f"{number(1e3 * seconds['published'])} ms; "
+                    f"{counted_threads(torch.get_num_threads())}",
                 )
             )
         for name in ARRANGEMENTS:
@@ -117,19 +117,6 @@ def _shortest(steps: dict[str, Callable[[], None]], device: torch.device | str) 
         for name, step in steps.items():
             found[name] = min(timed(step, device), found.get(name, float("inf")))
     return found
-
-
-def _critics(
-    width: int, hidden: int, size: int, device: torch.device | str
-) -> tuple[Critics, mi.Bank]:
-    generator = torch.Generator().manual_seed(0)
-    widths = dict.fromkeys((*MODALITIES, "fused"), width) | {LABEL: 1}
-    settings = CriticSettings.model_validate({"hidden": hidden, "conditional": {"hidden": hidden}})
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        critics = Critics(settings, MODALITIES, widths, discrete_label=False).to(device)
-    found = {name: torch.randn(size, w, generator=generator) for name, w in widths.items()}
-    return critics, critics.bank({name: value.to(device) for name, value in found.items()})
 
 
 def _arrangements(critics: Critics, samples: Samples, hidden: int) -> dict[str, Callable[[], None]]:

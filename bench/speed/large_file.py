@@ -41,7 +41,7 @@ import transformers
 
 from bench.speed.large_corpus import Shape, corpus, write
 from bench.speed.machine import peak_resident
-from bench.speed.rows import Found, Row, parser, report
+from bench.speed.rows import Found, Row, number, parser, report
 from bench.speed.shapes import SMALL_MODEL
 from lsmi.features import checkpoint_features
 from mimrl.datasets.__main__ import main as datasets_command
@@ -53,6 +53,7 @@ from mimrl.settings import Settings, load
 from mimrl.training.run import train
 
 GOAL = 4.0  # GB
+UNITS = {"size on disk": "GB"}  # of the numbers of a part; the others are seconds
 ROOT = Path(__file__).parents[2]
 PICKLE = "padded.pkl"
 PARTS = ("open", "prepare", "epoch", "lsmi", "convert")
@@ -121,7 +122,7 @@ def measure(
 def _rows(name: str, found: Mapping[str, float], padded: float | None, text: str) -> list[Row]:
     """A line for each number of a part."""
     rows = [
-        Row(f"{name}: {what}", value, note="")
+        Row(f"{name}: {what}", value, unit=UNITS.get(what, "s"))
         for what, value in found.items()
         if what not in ("memory", "start")
     ]
@@ -133,15 +134,31 @@ def _rows(name: str, found: Mapping[str, float], padded: float | None, text: str
 
 
 def _pickle_rows(found: Mapping[str, float], shape: Shape) -> list[Row]:
-    start = found["start"]
-    whole = start + TIMES * (found["memory"] - start)
-    note = f"{shape.clips // TIMES} clips, measured {found['memory']:.2f} GB, times {TIMES}"
+    """What a pickle of all clips would take, from one of fewer."""
+    few = _pickled(shape.clips)
+    times = shape.clips / few.clips
+    own = found["memory"] - found["start"]
     return [
-        Row("convert a padded pickle: seconds", TIMES * found["seconds"], note=note),
         Row(
-            "convert a padded pickle: peak memory", whole, shape.padded_bytes / 1e9, "GB", note=note
+            "convert a padded pickle: time",
+            times * found["time"],
+            note=f"{few.clips} clips took {number(found['time'])} s, times {number(times)}",
+        ),
+        Row(
+            "convert a padded pickle: peak memory",
+            found["start"] + times * own,
+            shape.padded_bytes / 1e9,
+            "GB",
+            note=f"{few.clips} clips took {own:.2f} GB, times {number(times)}, and "
+            f"{found['start']:.2f} GB for Python and the libraries; "
+            "baseline: all features padded",
         ),
     ]
+
+
+def _pickled(clips: int) -> Shape:
+    """The fewer clips of which a pickle is converted."""
+    return Shape(max(clips // TIMES, 60))
 
 
 def _child(arguments: list[str]) -> dict[str, float]:
@@ -206,15 +223,15 @@ def _write(arguments: argparse.Namespace) -> dict[str, float]:
     path = _file(arguments)
     if arguments.text == "tokens":
         _make_bert(Path(arguments.folder) / "bert")
-    seconds = 0.0
+    found = {}
     if not path.is_file():
-        seconds = _timed(lambda: write(Shape(arguments.clips, arguments.text), path))[0]
-    return {"seconds": seconds, "size on disk, GB": path.stat().st_size / 1e9}
+        found["time"], _ = _timed(lambda: write(Shape(arguments.clips, arguments.text), path))
+    return {**found, "size on disk": path.stat().st_size / 1e9}
 
 
 def _open(arguments: argparse.Namespace) -> dict[str, float]:
     seconds, _ = _timed(lambda: open_corpus(_settings(arguments).data))
-    return {"seconds": seconds}
+    return {"time": seconds}
 
 
 def _prepare(arguments: argparse.Namespace) -> dict[str, float]:
@@ -226,23 +243,23 @@ def _prepare(arguments: argparse.Namespace) -> dict[str, float]:
     first, _ = _timed(lambda: next(batches))
     pass_seconds, _ = _timed(lambda: sum(len(batch) for batch in batches))
     return {
-        "seconds": seconds,
-        "first batch of 32, s": first,
-        "all other batches, s": pass_seconds,
+        "time": seconds,
+        "first batch of 32": first,
+        "all other batches": pass_seconds,
     }
 
 
 def _epoch(arguments: argparse.Namespace) -> dict[str, float]:
     settings = _settings(arguments)
     seconds, _ = _timed(lambda: train(settings, overwrite=True, progress=False))
-    return {"seconds": seconds}
+    return {"time": seconds}
 
 
 def _lsmi(arguments: argparse.Namespace) -> dict[str, float]:
     settings = _settings(arguments)
     run = Path(settings.output) / settings.name / f"seed{settings.seed}"
     seconds, _ = _timed(lambda: checkpoint_features(run))
-    return {"seconds": seconds}
+    return {"time": seconds}
 
 
 def _convert(arguments: argparse.Namespace) -> dict[str, float]:
@@ -250,9 +267,9 @@ def _convert(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def _pad(arguments: argparse.Namespace) -> dict[str, float]:
-    shape = Shape(max(arguments.clips // TIMES, 60))
+    shape = _pickled(arguments.clips)
     seconds, _ = _timed(lambda: _write_padded(shape, Path(arguments.folder) / PICKLE))
-    return {"seconds": seconds}
+    return {"time": seconds}
 
 
 def _pickle(arguments: argparse.Namespace) -> dict[str, float]:
@@ -270,7 +287,7 @@ def _converted(source: Path, target: Path) -> dict[str, float]:
             raise RuntimeError(f"convert ended with exit code {code}")
     finally:
         target.unlink(missing_ok=True)
-    return {"seconds": seconds}
+    return {"time": seconds}
 
 
 def _write_padded(shape: Shape, path: Path) -> None:

@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from bench.speed.machine import timed
-from bench.speed.rows import Found, Row, Table, number, parser, report
+from bench.speed.rows import Found, Row, Table, counted_threads, number, parser, report
 from lsmi.pipeline import analyse
 from lsmi.samples import NamedFeatures
 from lsmi.settings import AnalysisSettings
@@ -69,9 +69,10 @@ def measure(
     if quick:
         train, dimensions = 120, 8
     point = _of(POINT, threads, quick=quick, components=min(16, dimensions))
+    seconds_of(60, 4, replace(_of(POINT, threads, quick=True), components=4))  # loads the libraries
     seconds = seconds_of(train, dimensions, point)
     what = f"LSMI, {train} + {train // SHARE} samples of {dimensions} dimensions, 3 pairs"
-    note = f"point estimates, 5 folds, {threads} thread(s)"
+    note = f"point estimates, 5 folds, {counted_threads(threads)}"
     rows = [Row(what, seconds, goal=None if quick else GOAL, note=note)]
     if full:
         report_seconds = seconds_of(train, dimensions, _of(FULL, threads, quick=quick))

@@ -78,7 +78,10 @@ def measure(
             note=f"baseline: {first.processes} process; batch {BATCH} of all together",
         )
         for each in paces[1:]
-    ) or (Row("one epoch, several processes", None, note="one core or GPU here"),)
+    )
+    if not rows:
+        why = "one core or GPU here" if counts is None else "one number of processes asked for"
+        rows = (Row("one epoch, both stages, several processes", None, note=why),)
     lines = tuple(
         (str(each.processes), f"{each.stage1:.0f}", f"{each.stage2:.0f}", number(each.seconds))
         for each in paces

@@ -97,18 +97,30 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table."""
-    lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
-    return "\n".join(lines)
+def counted_threads(count: int) -> str:
+    """``1 thread``, ``2 threads``."""
+    return f"{count} thread" + "s" * (count != 1)
 
 
-def render(found: Found) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, aligned: bool = False) -> str:
+    """A markdown table; ``aligned``: cells are filled up, so that a terminal shows columns."""
+    lines = [[cell.replace("|", "/") for cell in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) * aligned for column in zip(*lines, strict=True)]
+    widths[-1] = 0  # nothing is to the right of it
+    text = [
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
+        for line in lines
+    ]
+    text.insert(1, "|" + "".join("-" * max(3, width + 2) + "|" for width in widths))
+    return "\n".join(text)
+
+
+def render(found: Found, *, aligned: bool = False) -> str:
     """All tables as markdown."""
-    parts = [markdown(HEADER, [row.cells() for row in found.rows])] if found.rows else []
+    lines = [row.cells() for row in found.rows]
+    parts = [markdown(HEADER, lines, aligned=aligned)] if lines else []
     for table in found.tables:
-        parts.append(f"### {table.title}\n\n{markdown(table.header, table.rows)}")
+        parts.append(f"### {table.title}\n\n{markdown(table.header, table.rows, aligned=aligned)}")
         if table.note:
             parts.append(table.note)
     return "\n\n".join(parts)
@@ -129,7 +141,7 @@ def parser(text: str | None) -> argparse.ArgumentParser:
 
 def report(found: Found, name: str, path: Path | None) -> int:
     """Prints the tables and writes the JSON; the exit code of a script: 1 if a goal is missed."""
-    print(render(found), flush=True)
+    print(render(found, aligned=True), flush=True)
     if path is not None:
         write_json(path, name, found)
     return 1 if any(row.met is False for row in found.rows) else 0

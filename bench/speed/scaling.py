@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from bench.speed.large_corpus import Shape, corpus
-from bench.speed.rows import Found, Row, Table, number, parser, report
+from bench.speed.rows import Found, Row, Table, counted_threads, number, parser, report
 from bench.speed.shapes import SMALL_MODEL
 from mimrl.datasets.features import Corpus, Ragged, Split
 from mimrl.datasets.prepare import prepare
@@ -35,7 +35,12 @@ CLIPS = (1000, 2800, 8000, 23_000)
 QUICK = (100, 200, 400)
 CAP = 4096
 EPOCHS = 3  # of which the first warms up and the quicker of the others counts
-STAGES = ("bank", "stage1", "stage2", "valid")
+STAGES = {
+    "bank": "making the bank",
+    "stage1": "stage 1",
+    "stage2": "stage 2",
+    "valid": "validation",
+}
 WIDTHS = (("text", 64), ("audio", 16), ("video", 16))
 SMALL = (
     "model.encoders.text.kind=linear",
@@ -95,13 +100,14 @@ def measure(clips: Sequence[int] = CLIPS, cap: int = CAP, *, threads: int = 1) -
     for limit, found in costs.items():
         bank = "all clips" if limit is None else f"{limit} clips at most"
         note = (
-            f"{found[0].clips} to {found[-1].clips} clips, {threads} thread(s); "
-            f"{number(slope(found, lambda cost: cost.total))} of elapsed seconds"
+            f"{found[0].clips} to {found[-1].clips} clips, {counted_threads(threads)}; "
+            f"exponent of elapsed seconds {number(slope(found, lambda cost: cost.total))}"
         )
         exponent = slope(found, lambda cost: cost.cpu)
         what = f"exponent of an epoch's processor seconds, bank of {bank}"
         rows.append(Row(what, exponent, unit="", goal=GOAL, note=note))
-    header = ("clips", "bank", *(f"{name}, s" for name in STAGES), "all, s", "processor, s")
+    header = ("clips", "largest bank", *(f"{name}, s" for name in STAGES.values()), "all, s",
+              "processor, s")  # fmt: skip
     lines = tuple(_cells(cost) for found in costs.values() for cost in found)
     return Found(tuple(rows), (Table("Seconds of an epoch against clips", header, lines),))
 
