@@ -20,7 +20,8 @@ from lsmi.results import Analysis, Pair
 from lsmi.settings import CHOICES, AnalysisSettings
 from lsmi.sources import Request, read_source
 from mimrl.errors import ConfigError
-from mimrl.exits import guarded
+from mimrl.exits import run_command
+from mimrl.launch import works_alone
 
 REPORT_SUFFIXES = (".csv", ".json", ".png", ".html")
 EXAMPLES = """\
@@ -42,11 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, 2 after one message on standard error, or 130 when interrupted.
     """
-    arguments = parser().parse_args(argv)
-    return guarded(lambda: _run(arguments), "interrupted; nothing was written")
+    return run_command(parser(), argv, _run, "interrupted; nothing was written")
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    if not works_alone("an analysis runs in one process: start evaluate_lsmi.py by itself"):
+        return
     settings = _settings(arguments)
     request = _request(arguments, settings)
     pairs: list[Pair] | None = None

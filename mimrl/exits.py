@@ -6,14 +6,48 @@ error); 130 interrupted.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from mimrl.errors import MimrlError, MimrlWarning
 
 OK, UNUSABLE, INTERRUPTED = 0, 2, 130
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    work: Callable[[argparse.Namespace], object],
+    interrupted: str,
+    *,
+    misuse: Callable[[argparse.Namespace], str | None] = lambda _: None,
+    intermixed: bool = False,
+) -> int:
+    """Reads the arguments of a command and does what they ask for.
+
+    Args:
+        parser: of the command.
+        argv: arguments without the program's name; None takes those of the process.
+        work: does it; gets the arguments.
+        interrupted: what to say after Ctrl-C.
+        misuse: what is wrong with arguments that are all right one by one; None: nothing.
+        intermixed: positional arguments may stand between options.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: the arguments are wrong (code 2), or ask for the help (code 0).
+    """
+    read = parser.parse_intermixed_args if intermixed else parser.parse_args
+    arguments = read(argv)
+    problem = misuse(arguments)
+    if problem is not None:
+        parser.error(problem)
+    return guarded(lambda: work(arguments), interrupted)
 
 
 def guarded(work: Callable[[], object], interrupted: str) -> int:

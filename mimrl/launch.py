@@ -44,6 +44,29 @@ def require_launcher() -> None:
         )
 
 
+def works_alone(advice: str) -> bool:
+    """Whether a command that is for one process shall do its work here.
+
+    Of several processes the first raises, and the others are told to leave quietly, so that there
+    is one message; that they end well keeps a launcher from ending the first before it has spoken.
+
+    Args:
+        advice: what to do instead.
+
+    Raises:
+        ConfigError: this is the first of several processes.
+    """
+    if not launched():
+        return True
+    if not first_process():
+        return False
+    raise ConfigError(
+        f"WORLD_SIZE={os.environ['WORLD_SIZE']} in the environment (of torchrun, accelerate launch "
+        f"or a cluster) means {os.environ['WORLD_SIZE']} processes of one training; {advice}, or "
+        "unset WORLD_SIZE"
+    )
+
+
 def _number(name: str, default: int) -> int:
     try:
         return int(os.environ.get(name, default))

@@ -58,7 +58,7 @@ MAY_IMPORT = {
     "mimrl.tune": (
         *("mimrl", "mimrl.errors", "mimrl.exits", "mimrl.terms", "mimrl.pretrained"),
         *("mimrl.settings", "mimrl.mi", "mimrl.datasets", "mimrl.model", "mimrl.training"),
-        "mimrl.command",
+        *("mimrl.command", "mimrl.launch"),
     ),
     "lsmi": ("mimrl.errors", "mimrl.mi"),
     "lsmi.features": ("mimrl",),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import signal
 import sys
@@ -21,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from mimrl import __version__
 from mimrl.command import seed_list
-from mimrl.errors import ConfigError, MissingFileError
-from mimrl.exits import guarded
+from mimrl.errors import MissingFileError
+from mimrl.exits import run_command
+from mimrl.launch import works_alone
 from mimrl.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -54,23 +54,21 @@ SAMPLERS = ("tpe", "random")
 WORKING = ("trials", "timeout", "pruner", "sampler", "device")
 PLACES = ("output=", "name=", "device=", "threads=")
 TRIALS = 50
+ALONE = "workers of a search are independent: start 'python -m mimrl.tune' itself, several times"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Searches as the arguments say and prints the best settings.
+    """Searches as the arguments say and prints the best settings; returns the exit code."""
+    return run_command(
+        *(_parser(), argv, _run, "interrupted; the same command goes on"),
+        misuse=_misuse,
+        intermixed=True,
+    )
 
-    Args:
-        argv: arguments without the program's name; None takes those of the process.
 
-    Returns:
-        The exit code.
-    """
-    parser = _parser()
-    arguments = parser.parse_intermixed_args(argv)
+def _misuse(arguments: argparse.Namespace) -> str | None:
     idle = [name for name in WORKING if arguments.report and getattr(arguments, name) is not None]
-    if idle:
-        parser.error(f"--report runs no trials; leave out --{', --'.join(idle)}")
-    return guarded(lambda: _run(arguments), "interrupted; the same command goes on")
+    return f"--report runs no trials; leave out --{', --'.join(idle)}" if idle else None
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -79,11 +77,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
     from mimrl.tune.storage import guarded_storage
 
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise ConfigError(
-            "torchrun and accelerate launch make one training of several processes; workers of a "
-            "search are independent: start 'python -m mimrl.tune' itself, several times"
-        )
+    if not works_alone(ALONE):
+        return
     settings = load(arguments.config, _overrides(arguments))
     name = settings.name
     url = arguments.storage or f"sqlite:///{settings.output}/{name}/tune/study.db"

@@ -148,6 +148,31 @@ def test_files_of_features_need_no_model(tmp_path, capsys):
     assert "--dataset has no effect" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_of_several_processes_the_first_refuses_and_none_writes(
+    tmp_path, capsys, monkeypatch, rank
+):
+    """torchrun ends the others when one has failed: the first must be the only one that does."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", rank)
+    arrays = {
+        f"{s}_modal_{k}_features": np.eye(60)[:, :4] for s in ("train", "val") for k in (1, 2)
+    }
+    arrays |= {f"{split}_targets": np.arange(60) % 2 for split in ("train", "val")}
+    np.savez(tmp_path / "features.npz", **arrays)
+    flags = ["--ckpt_path", str(tmp_path / "features.npz"), "--save_path", str(tmp_path / "out")]
+    assert main([*flags, *QUICK]) == (2 if rank == "0" else 0)
+    said = capsys.readouterr()
+    assert said.out == ""
+    if rank == "0":
+        assert said.err.startswith("error: WORLD_SIZE=2 in the environment")
+        assert "start evaluate_lsmi.py by itself, or unset WORLD_SIZE" in said.err
+        assert said.err.count("\n") == 1
+    else:
+        assert said.err == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["features.npz"]
+
+
 def test_a_checkpoint_of_the_original_code(reference_root, tmp_path, capsys):
     """Whole way: data by name, tokenizer by option, features, report."""
     path = reference_root / "mimrl_gru_best_valid_model.pth.tar"

@@ -317,6 +317,9 @@ class TestRefusals:
         monkeypatch.setenv("WORLD_SIZE", "2")
         assert main(["--trials", "1"]) == 2
         assert "start 'python -m mimrl.tune' itself" in capsys.readouterr().err
+        monkeypatch.setenv("RANK", "1")
+        assert main(["--trials", "1"]) == 0
+        assert capsys.readouterr() == ("", "")
 
     @pytest.mark.parametrize(
         "arguments", [["--trials", "0"], ["--trials", "x"], ["--timeout", "-1"], ["--seeds", "1,1"]]

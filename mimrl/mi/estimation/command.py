@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mimrl.errors import ConfigError, EstimationWarning
-from mimrl.exits import guarded
+from mimrl.exits import run_command
 from mimrl.mi.estimation.columns import WANTED
 from mimrl.mi.estimation.control import Control, shuffled_estimates
 from mimrl.mi.estimation.report import Report, control_text, listing, listing_json
@@ -48,19 +48,13 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Estimates the information between columns of a file.
+    """Estimates the information between columns of a file; returns the exit code."""
+    return run_command(_parser(), argv, _run, "interrupted", misuse=_misuse)
 
-    Args:
-        argv: arguments without the program's name; None takes those of the process.
 
-    Returns:
-        The exit code.
-    """
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    if not arguments.list and None in (arguments.file, arguments.x, arguments.y):
-        parser.error("expected FILE, --x and --y (or --list)")
-    return guarded(lambda: _run(arguments), "interrupted")
+def _misuse(arguments: argparse.Namespace) -> str | None:
+    missing = not arguments.list and None in (arguments.file, arguments.x, arguments.y)
+    return "expected FILE, --x and --y (or --list)" if missing else None
 
 
 def _run(arguments: argparse.Namespace) -> None:
