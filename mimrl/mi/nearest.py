@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from mimrl.mi.ranks import sent
 from mimrl.mi.search import CHUNK_ELEMENTS, EXACT_WIDTH
 
 BLOCK = 128
@@ -124,9 +125,7 @@ def _among(mask: Tensor, count: int, generator: torch.Generator) -> Tensor:
     device = generator.device
     keys = torch.randint(high, mask.shape[1:], generator=generator, device=device)
     flips = torch.randint(high, (len(mask), 1), generator=generator, device=device)
-    mixed = keys.int().to(mask.device, non_blocking=True) ^ flips.int().to(
-        mask.device, non_blocking=True
-    )
+    mixed = sent(keys.int(), mask.device) ^ sent(flips.int(), mask.device)
     return smallest(mixed.masked_fill_(~mask, high), count)[1]
 
 

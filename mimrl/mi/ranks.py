@@ -15,13 +15,24 @@ def uniform(
 ) -> Tensor:
     """Random numbers in [0, 1), drawn where the generator lives; the device is not waited for."""
     drawn = torch.rand(shape, generator=generator, device=generator.device, dtype=dtype)
-    return drawn.to(device, non_blocking=True)
+    return sent(drawn, device)
 
 
 def order(size: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """The numbers below ``size`` in random order, ``(size,)``; the device is not waited for."""
     drawn = torch.randperm(size, generator=generator, device=generator.device)
-    return drawn.to(device, non_blocking=True)
+    return sent(drawn, device)
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """``values`` on ``device``, which is not waited for.
+
+    To a GPU they go from pinned memory: a copy from other memory goes through a buffer of the
+    driver, which may wait for all earlier work before it fills it (beyond 64 KB it does).
+    """
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()  # kept until the copy is made, though nothing here holds it
+    return values.to(device, non_blocking=True)
 
 
 def draw_below(sizes: Tensor, count: int, generator: torch.Generator) -> Tensor:

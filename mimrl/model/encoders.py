@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from mimrl import pretrained
 from mimrl.errors import ConfigError, ShapeError
+from mimrl.mi.ranks import inverse, sent
 from mimrl.model.masks import step_mask, zero_padding
 from mimrl.model.recurrence import run_padded
 from mimrl.settings.model import (
@@ -27,6 +29,10 @@ from mimrl.settings.model import (
 )
 
 NORM_EPS = 1e-6
+MASK_AS_IT_IS = (
+    "albert", "bert", "camembert", "distilbert", "electra", "ernie", "roberta", "xlm-roberta",
+)  # fmt: skip
+"""Transformers that take a ready mask ``(B, 1, T, T)`` for the attention of PyTorch."""
 
 
 class LinearEncoder(nn.Module):
@@ -86,11 +92,26 @@ class RecurrentEncoder(_NormedEncoder):
     def _states(self, values: Tensor, lengths: Tensor) -> Tensor:
         if values.device.type == "cpu":
             return run_padded(self.recurrent, values, lengths)
-        packed = pack_padded_sequence(values, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return run_packed(self.recurrent, values, lengths.cpu())
+
+
+def run_packed(network: nn.GRU | nn.LSTM, values: Tensor, lengths: Tensor) -> Tensor:
+    """``(B, T, 2 D)`` states of packed sequences, zero at padded steps; lengths on the host.
+
+    Sorted by length here: with ``enforce_sorted=False`` PyTorch sends the order to the GPU and
+    fetches it back, and waits for all earlier work both times. And without autocast, which runs
+    cuDNN's recurrences in float16 whatever type it is for (ATen/cudnn/AutocastRNN.cpp): with bf16
+    nothing scales the gradients that float16 loses.
+    """
+    longest_first = lengths.argsort(descending=True, stable=True)
+    there, back = (sent(rows, values.device) for rows in (longest_first, inverse(longest_first)))
+    with torch.autocast(values.device.type, enabled=False):
+        ordered = values.to(next(network.parameters()).dtype).index_select(0, there)
+        packed = pack_padded_sequence(ordered, lengths[longest_first], batch_first=True)
         states, _ = pad_packed_sequence(
-            self.recurrent(packed)[0], batch_first=True, total_length=values.shape[1]
+            network(packed)[0], batch_first=True, total_length=values.shape[1]
         )
-        return states
+    return states.index_select(0, back)
 
 
 class ConvEncoder(_NormedEncoder):
@@ -163,9 +184,19 @@ class TextEncoder(nn.Module):
             ``(B, T, d_text)``, zero at padded steps and for samples without text.
         """
         # A row without any valid key would be NaN in attention: let it see one, then zero it.
-        mask = step_mask(lengths.clamp(min=1), ids.shape[1], ids.device).to(ids.dtype)
+        valid = step_mask(lengths.clamp(min=1), ids.shape[1], ids.device)
+        mask = valid.to(ids.dtype) if ids.device.type == "cpu" else self._whole_mask(valid)
         states = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
         return zero_padding(states, lengths)
+
+    def _whole_mask(self, valid: Tensor) -> Tensor:
+        """``(B, 1, T, T)``: who sees whom. Where transformers may leave it as it is, it need not
+        look first whether all of ``valid`` is true, for which the host would wait for the GPU.
+        """
+        config: Any = self.transformer.config
+        if config.model_type not in MASK_AS_IT_IS or config._attn_implementation != "sdpa":
+            return valid.to(torch.int64)
+        return valid[:, None, None].expand(-1, 1, valid.shape[1], -1)
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Encodes texts.

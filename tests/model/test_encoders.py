@@ -9,8 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mimrl import pretrained
 from mimrl.errors import ConfigError, ShapeError
-from mimrl.model.encoders import NORM_EPS, RecurrentEncoder, TextEncoder, build_encoder
+from mimrl.model.encoders import (
+    MASK_AS_IT_IS,
+    NORM_EPS,
+    RecurrentEncoder,
+    TextEncoder,
+    build_encoder,
+    run_packed,
+)
 from mimrl.model.masks import masked_mean, step_mask, zero_padding
 from mimrl.settings.model import (
     ConvSettings,
@@ -281,3 +289,75 @@ def test_modules_are_in_the_mode_they_were_set_to(text: MakeText) -> None:
     assert not network[0].transformer.training
     network.eval()
     assert not network[0].training
+
+
+class TestOnAGpu:
+    """What runs on a GPU in the place of the CPU's code; here it runs on the CPU."""
+
+    @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+    def test_states_of_packed_sequences_come_in_the_order_of_the_rows(
+        self, kind: type[nn.GRU]
+    ) -> None:
+        network = kind(D_IN, D, 2, batch_first=True, bidirectional=True).double()
+        x, lengths = sequences([2, 6, 1, 6, 4])
+        together = run_packed(network, x.requires_grad_(), lengths)
+        (gradient,) = torch.autograd.grad(together.square().sum(), x)
+        for row, n in enumerate(lengths.tolist()):
+            single = x[row : row + 1, :n].detach().requires_grad_()
+            alone = network(single)[0]
+            torch.testing.assert_close(together[row, :n], alone[0], rtol=0, atol=1e-13)
+            (expected,) = torch.autograd.grad(alone.square().sum(), single)
+            torch.testing.assert_close(gradient[row, :n], expected[0], rtol=0, atol=1e-12)
+            assert torch.count_nonzero(together[row, n:]) == 0
+
+    def test_recurrences_stay_in_float32_under_autocast(self) -> None:
+        network = nn.GRU(D_IN, D, batch_first=True, bidirectional=True)
+        x, lengths = sequences([2, 6, 1])
+        exact = run_packed(network, x.float(), lengths)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = run_packed(network, x.to(torch.bfloat16), lengths)
+            assert torch.equal(run_packed(network, x.float(), lengths), exact)
+        assert found.dtype == torch.float32
+
+    @pytest.mark.parametrize("kind", MASK_AS_IT_IS)
+    def test_a_ready_mask_is_what_transformers_makes_of_the_lengths(self, kind: str) -> None:
+        """And it is taken as it is: the same states to the last bit, also with every row full."""
+        sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "embedding_size": 16}
+        sizes |= {"num_attention_heads": 2, "intermediate_size": 32}
+        sizes |= {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}  # DistilBERT's names
+        network = pretrained.build_encoder({"model_type": kind, **sizes}).eval()
+        encoder = TextEncoder.__new__(TextEncoder)
+        nn.Module.__init__(encoder)
+        encoder.transformer = network
+        ids = torch.randint(5, 50, (3, 7))
+        for lengths in (torch.tensor([7, 3, 1]), torch.tensor([7, 7, 7])):
+            valid = step_mask(lengths, 7)
+            whole = encoder._whole_mask(valid)
+            assert whole.shape == (3, 1, 7, 7)
+            given, expected = (
+                network(input_ids=ids, attention_mask=mask).last_hidden_state
+                for mask in (whole, valid.long())
+            )
+            torch.testing.assert_close(
+                zero_padding(given, lengths), zero_padding(expected, lengths), rtol=0, atol=1e-6
+            )
+
+    def test_other_transformers_get_the_lengths(self) -> None:
+        """MPNet adds its mask to the scores: a mask of truth values would be wrong there."""
+        network = pretrained.build_encoder(
+            {
+                "model_type": "mpnet",
+                "vocab_size": 50,
+                "hidden_size": 16,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "intermediate_size": 32,
+            }
+        )
+        encoder = TextEncoder.__new__(TextEncoder)
+        nn.Module.__init__(encoder)
+        encoder.transformer = network
+        assert encoder._whole_mask(step_mask(torch.tensor([2, 3]), 3)).tolist() == [
+            [1, 1, 0],
+            [1, 1, 1],
+        ]
