@@ -33,7 +33,8 @@ def build_optimizer(
     Args:
         settings: which optimiser, its rate and its other settings.
         groups: name -> (parameters, rate as a multiple of ``settings.rate``). Parameters without
-            gradient and empty groups are left out; a multiple of 0 freezes the group.
+            gradient and empty groups are left out; a multiple of 0 freezes the group: its
+            parameters ask for no gradient any more.
 
     Note:
         AdamW decays matrices only: decaying biases and LayerNorm gains shrinks what they are there
@@ -42,7 +43,11 @@ def build_optimizer(
     """
     rows = []
     for name, (parameters, multiple) in groups.items():
-        learning = [p for p in parameters if p.requires_grad] if multiple > 0 else []
+        learning = [p for p in parameters if p.requires_grad]
+        if multiple == 0:
+            for parameter in learning:
+                parameter.requires_grad_(False)
+            learning = []
         matrices = [p for p in learning if p.ndim > 1]
         vectors = [p for p in learning if p.ndim <= 1]
         rate = settings.rate * multiple
@@ -203,7 +208,11 @@ class Learner:
         self.schedule.step()
 
     def _scaled_step(self, loss: Tensor, scaler: GradScaler) -> None:
-        """The same with a scaled loss; averaged first, so that all see an overflow of one."""
+        """The same with a scaled loss; averaged first, so that all see an overflow of one.
+
+        A step whose gradients overflowed is left out, by the optimiser on the device. The schedule
+        counts it all the same: whether it was is not known here without waiting.
+        """
         scaler.scale(loss).backward()
         self._team.average(self._parameters)
         scaler.unscale_(self.optimizer)
