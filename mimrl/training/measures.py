@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -80,13 +80,12 @@ class Clock:
     """Seconds of each part of an epoch.
 
     Args:
-        device: waited for at the end of each part.
+        device: waited for at the start and at the end of each part.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._wait: Callable[[], None] = (
-            torch.cuda.synchronize if device.type == "cuda" else lambda: None
-        )
+        self._device = device
+        self._wait()
         self._last = time.perf_counter()
         self.seconds: dict[str, float] = {}
 
@@ -96,3 +95,7 @@ class Clock:
         now = time.perf_counter()
         self.seconds[name] = round(now - self._last, 3)
         self._last = now
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)

@@ -1,12 +1,13 @@
 """Narrow number types in training, and compilation: the same mathematics, other rounding.
 
 Autocast runs matrix products in the narrow type and keeps weights, their gradients and what sums
-many numbers in float32. Everything that leaves the network is made float32 again, so losses, bounds
-and metrics are computed as ever.
+many numbers in float32; recurrences on a GPU stay in float32 as a whole. Everything that leaves the
+network is made float32 again, so losses, bounds and metrics are computed as ever.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from contextlib import AbstractContextManager, nullcontext
@@ -21,6 +22,7 @@ from mimrl.model.output import Output
 from mimrl.settings.performance import PerformanceSettings
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+OLDEST_OF_TRITON = (7, 0)  # compute capability
 
 
 def require_usable(settings: PerformanceSettings, device: torch.device) -> None:
@@ -31,7 +33,7 @@ def require_usable(settings: PerformanceSettings, device: torch.device) -> None:
     """
     _require_type(settings.precision, device)
     if settings.compile:
-        _require_compiler()
+        _require_compiler(device)
 
 
 class Precision:
@@ -83,11 +85,11 @@ def compile_network(model: MIMRL, settings: PerformanceSettings, device: torch.d
     keep their names.
 
     Raises:
-        ConfigError: there is no C++ compiler.
+        ConfigError: there is no C++ compiler, or for a GPU no Triton.
     """
     if not settings.compile:
         return
-    _require_compiler()
+    _require_compiler(device)
     for part in _parts(model):
         part.compile(dynamic=True)
 
@@ -99,16 +101,32 @@ def _require_type(name: str, device: torch.device) -> None:
             "are scaled for that. On a CPU use bf16 (faster only where the processor has it) "
             "or float32"
         )
-    if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+    # PyTorch emulates bf16 where a GPU has none, slower than float32.
+    if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
         raise ConfigError("this GPU has no bf16; set performance.precision to fp16 or float32")
 
 
-def _require_compiler() -> None:
+def _require_compiler(device: torch.device) -> None:
+    if device.type == "cuda":
+        _require_triton(device)
     wanted = os.environ.get("CXX", "g++")
     if shutil.which(wanted) is None and shutil.which("clang++") is None:
         raise ConfigError(
             f"performance.compile needs a C++ compiler, and neither {wanted} nor clang++ is on "
             "the path; install one (Debian: apt install g++), name it in CXX, or set "
+            "performance.compile=false"
+        )
+
+
+def _require_triton(device: torch.device) -> None:
+    if importlib.util.find_spec("triton") is None:
+        raise ConfigError(
+            "performance.compile on a GPU needs Triton, and it is not installed; install the one "
+            "that belongs to this PyTorch (pip install triton), or set performance.compile=false"
+        )
+    if torch.cuda.get_device_capability(device) < OLDEST_OF_TRITON:
+        raise ConfigError(
+            "performance.compile needs a GPU of compute capability 7.0 or higher, for Triton; set "
             "performance.compile=false"
         )
 

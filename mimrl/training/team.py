@@ -136,8 +136,10 @@ class Team:
     def wait(self) -> None:
         """Waits until all processes have come here."""
         if self.size > 1:
+            # NCCL's barrier is a sum on a GPU; left to itself it may guess which.
+            nccl = "nccl" in dist.get_backend()
             with _collective():
-                dist.barrier()
+                dist.barrier(device_ids=[torch.cuda.current_device()] if nccl else None)
 
 
 ALONE = Team()
@@ -162,6 +164,8 @@ def assemble(device: torch.device) -> tuple[Team, torch.device]:
             "start one process a GPU (--nproc_per_node), or set device=cpu"
         )
     require_launcher()
+    if device.type == "cuda":
+        torch.cuda.set_device(local_rank())  # before NCCL starts, or all start on the first GPU
     # A second that a single process need not wait.
     from accelerate import PartialState  # type: ignore[import-untyped]
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from mimrl.datasets.loading import Batch, iterate
 from mimrl.datasets.prepare import Prepared
 from mimrl.mi.bank import Bank
+from mimrl.mi.ranks import order
 from mimrl.model.model import MIMRL
 from mimrl.settings import Settings
 from mimrl.terms import FUSED, LABEL, quantities
@@ -185,8 +186,8 @@ class Trainer:
         bar.stage(epoch, "critics")
         with self._seeded(Place.STAGE1, epoch) as generator:
             for _ in range(self.settings.training.stage1_passes):
-                order = torch.randperm(len(bank), generator=generator).to(self.device)
-                for chunk in even_chunks(order, self.steps.stage1_batch):
+                shuffled = order(len(bank), generator, self.device)
+                for chunk in even_chunks(shuffled, self.steps.stage1_batch):
                     with self.precision():
                         losses = critics.losses(bank.rows(chunk), bank, generator)
                     total = torch.stack(

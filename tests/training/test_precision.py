@@ -14,10 +14,11 @@ from training.worker import recorded
 from mimrl.datasets.catalogue import open_corpus
 from mimrl.datasets.prepare import prepare
 from mimrl.errors import ConfigError, NonFiniteError
+from mimrl.settings.performance import PerformanceSettings
 from mimrl.training import run
 from mimrl.training.checkpoint import load_model
 from mimrl.training.measures import LOOK_EVERY, Losses
-from mimrl.training.precision import Precision
+from mimrl.training.precision import Precision, require_usable
 from mimrl.training.run import build_trainer, train
 from mimrl.training.tracking import Progress
 
@@ -78,6 +79,11 @@ class TestNarrowNumbers:
         with pytest.raises(ConfigError, match=asked.split("=")[0]):
             train(settings, progress=False)
 
+    def test_emulated_bf16_is_refused(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda emulated=True: emulated)
+        with pytest.raises(ConfigError, match=r"no bf16; set performance\.precision to fp16"):
+            Precision("bf16", torch.device("cuda"))
+
     def test_only_fp16_scales_gradients(self):
         assert Precision("bf16", CPU).scaler() is None
         assert Precision("float32", CPU).scaler() is None
@@ -104,6 +110,20 @@ class TestCompilation:
         with pytest.raises(ConfigError, match=r"needs a C\+\+ compiler.*compile=false"):
             train(small_settings(tmp_path, "performance.compile=true"), progress=False)
         assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize(
+        ("found", "capability", "message"),
+        [
+            (None, (9, 0), "needs Triton, and it is not"),
+            (True, (6, 1), r"7\.0 or higher"),
+        ],
+    )
+    def test_a_gpu_needs_triton(self, monkeypatch, found, capability, message):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: found)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+        settings = PerformanceSettings(compile=True)
+        with pytest.raises(ConfigError, match=message):
+            require_usable(settings, torch.device("cuda"))
 
 
 class TestNothingWaits:
