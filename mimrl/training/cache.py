@@ -19,9 +19,10 @@ import struct
 import time
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from itertools import chain
 from pathlib import Path
@@ -37,6 +38,7 @@ from mimrl.datasets.paths import require_space
 from mimrl.datasets.rows import row_blocks
 from mimrl.errors import DataError, MimrlError, TrainingWarning
 from mimrl.pretrained import encoder_config
+from mimrl.training.turns import turn
 
 FORMAT = "mimrl-states"
 FORMAT_VERSION = 1
@@ -169,6 +171,55 @@ def find(states: States, folder: Path) -> Ragged | None:
             stacklevel=2,
         )
         return None
+
+
+def shared(
+    states: States,
+    folder: Path,
+    blocks: Callable[[], Iterable[FloatArray]],
+    waiting: Callable[[str], object],
+) -> tuple[Ragged, bool]:
+    """The states from their file, which one of all processes that want it at once makes.
+
+    Args:
+        states: what is wanted.
+        folder: where they are kept.
+        blocks: computes all rows of the values in their order.
+        waiting: gets the name of the process that is waited for.
+
+    Returns:
+        The states, and whether they were there without being computed here.
+
+    Raises:
+        UnwritableError: as of :func:`keep`.
+
+    Warns:
+        TrainingWarning: as of :func:`find`.
+    """
+    path = states.file(folder)
+    while True:
+        before = _stamp(path)
+        found = None if before is None else find(states, folder)
+        if found is not None:
+            return found, True
+        usable = partial(_is_new, path, before)
+        with turn(path, usable, waiting) as mine:
+            if mine and not usable():
+                return keep(states, folder, blocks()), False
+
+
+def _is_new(path: Path, before: tuple[int, int] | None) -> bool:
+    """Whether there is a file, and another one than ``before``."""
+    return _stamp(path) not in (None, before)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Changes with every file in this place; None: there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def keep(states: States, folder: Path, blocks: Iterable[FloatArray]) -> Ragged:

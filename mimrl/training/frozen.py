@@ -2,7 +2,7 @@
 
 Where they are: in memory up to :data:`MEMORY_BYTES` for all splits together; beyond that in a file,
 from which each batch reads its own. With a cache folder they are in a file there in any case, and
-the next run that needs the same ones finds them.
+the next run that needs the same ones finds them; of several that start at once, one computes them.
 """
 
 from __future__ import annotations
@@ -125,6 +125,15 @@ class _Run:
             disable=None if self.progress else True,
         )
 
+    def waiting(self, holder: str) -> None:
+        """Says where the bar would be for which process this one waits."""
+        tqdm(
+            desc=f"{self.title}: waiting for process {holder}, which computes it",
+            bar_format="{desc}",
+            dynamic_ncols=True,
+            disable=None if self.progress else True,
+        ).close()
+
     @torch.no_grad()
     def _encode(self, rows: np.ndarray, block: np.ndarray, first: int) -> None:
         """Fills the states of ``rows``, whose first token is the split's ``first``, in."""
@@ -141,11 +150,8 @@ class _Run:
 def _states(run: _Run, states: States, folder: Path | None, *, small: bool) -> Ragged:
     """The states, from the first place that has them or takes them."""
     if folder is not None:
-        kept = cache.find(states, folder)
-        if kept is not None:
-            run.bar(done=len(run.samples)).close()
-            return _loaded(kept) if small else kept
-        kept = _tried(lambda: cache.keep(states, folder, run.blocks()), "performance.cache: ")
+        place = folder
+        kept = _tried(lambda: _shared(run, states, place), "performance.cache: ")
         if kept is not None:
             return _loaded(kept) if small else kept
     if not small:
@@ -158,6 +164,14 @@ def _states(run: _Run, states: States, folder: Path | None, *, small: bool) -> R
         values[end : end + len(block)] = block
         end += len(block)
     return Ragged(values, states.offsets)
+
+
+def _shared(run: _Run, states: States, folder: Path) -> Ragged:
+    """The states from the cache, where this process or another one puts them."""
+    kept, found = cache.shared(states, folder, run.blocks, run.waiting)
+    if found:
+        run.bar(done=len(run.samples)).close()
+    return kept
 
 
 def _tried(attempt: Callable[[], Ragged], where: str) -> Ragged | None:

@@ -5,17 +5,15 @@ Optuna's own heartbeat works with SQL storages only; a journal file needs one as
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
-from pathlib import Path
 from types import TracebackType
 
 import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from mimrl.training.turns import has_ended, process_name
 from mimrl.tune.ledger import BEAT, LOST, OUTCOME, REASON, WORKER
 
 INTERVAL = 20.0
@@ -33,7 +31,7 @@ class Beating:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Beating:
-        self._trial.set_user_attr(WORKER, worker_name())
+        self._trial.set_user_attr(WORKER, process_name())
         self._trial.set_user_attr(BEAT, time.time())
         self._thread.start()
         return self
@@ -55,17 +53,9 @@ class Beating:
                 continue
 
 
-def worker_name() -> str:
-    """``host:process``; containers of one host that number processes apart are told apart."""
-    return f"{_host()}:{os.getpid()}"
-
-
 def is_dead(trial: FrozenTrial) -> bool:
     """Whether a running trial's worker has ended: its process is gone, or it long gave no sign."""
-    host, _, process = str(trial.user_attrs.get(WORKER, "")).rpartition(":")
-    if host == _host() and not _alive(int(process)):
-        return True
-    return silence(trial) > GRACE
+    return has_ended(str(trial.user_attrs.get(WORKER, ""))) or silence(trial) > GRACE
 
 
 def silence(trial: FrozenTrial) -> float:
@@ -106,21 +96,3 @@ def retry(study: Study, trial: FrozenTrial) -> None:
     history = [*trial.user_attrs.get(RETRY_OF, []), trial.number]
     if trial.params and len(history) <= RETRIES:
         study.enqueue_trial(dict(trial.params), user_attrs={RETRY_OF: history})
-
-
-def _host() -> str:
-    space = Path("/proc/self/ns/pid")
-    try:
-        return f"{socket.gethostname()}/{space.stat().st_ino}"
-    except OSError:  # no Linux
-        return socket.gethostname()
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # someone else's, but there
-        return True
-    return True

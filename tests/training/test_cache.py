@@ -2,7 +2,9 @@
 
 import os
 import resource
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from mimrl.datasets.features import Ragged
 from mimrl.datasets.loading import iterate
 from mimrl.datasets.samples import Prepared
 from mimrl.errors import DataError, TrainingWarning
-from mimrl.training import cache, frozen
+from mimrl.training import cache, frozen, turns
 from mimrl.training.frozen import with_hidden_states
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -155,6 +157,33 @@ def test_what_killed_runs_left_is_removed_after_a_day(
     files[0].unlink()
     with_hidden_states(model, make_data(), CPU, folder=tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([*files, new])
+
+
+def test_of_several_runs_that_start_at_once_one_encodes(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[int]
+) -> None:
+    """All find nothing before any begins; without a lock each would encode."""
+    plain = with_hidden_states(make_model(source), make_data(), CPU)
+    once = len(runs)
+    monkeypatch.setattr(turns, "POLL", 0.01)
+    start, begun, stamp = threading.Barrier(3), threading.local(), cache._stamp
+
+    def together(path: Path) -> tuple[int, int] | None:
+        found = stamp(path)
+        if not hasattr(begun, "yes"):
+            begun.yes = start.wait(60)
+        return found
+
+    def encoded(model: Model) -> Prepared:
+        return with_hidden_states(model, make_data(), CPU, folder=tmp_path)
+
+    monkeypatch.setattr(cache, "_stamp", together)
+    models = [make_model(source) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(encoded, models))
+    assert len(runs) == 2 * once
+    assert all(same(plain, one) for one in found)
+    assert len(list(tmp_path.iterdir())) == 3  # no locks
 
 
 def test_two_runs_that_write_the_same_states_both_keep_theirs(

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from tune.made_up_search import Formula, plan, worker
 
 from mimrl.errors import CheckpointError, ConfigError
+from mimrl.training.turns import process_name
 from mimrl.tune import ledger, life
 from mimrl.tune.ledger import COMPLETE, INTERRUPTED, LOST, PRUNED, REFUSED, SURPLUS, account, read
 
@@ -218,7 +219,7 @@ def test_signs_of_life_go_on_while_a_trial_runs(url, tmp_path, monkeypatch):
         found = one.study.get_trials(deepcopy=False)[0]
         assert found.user_attrs["beat"] > first
         assert not life.is_dead(found)
-    assert found.user_attrs["worker"] == life.worker_name()
+    assert found.user_attrs["worker"] == process_name()
 
 
 def test_an_interrupted_trial_is_put_back(url, tmp_path):
