@@ -178,12 +178,14 @@ def test_constraints_hold_every_dependency_at_a_version_it_allows():
 
 
 def test_console_commands():
-    scripts = importlib.metadata.entry_points(group="console_scripts")
-    names = {
-        script.name: script for script in scripts if script.value.split(".")[0] in ("mimrl", "lsmi")
-    }
-    assert set(names) == {"mimrl-train", "mimrl-tune", "mimrl-lsmi"}
-    assert all(callable(script.load()) for script in names.values())
+    """Read from pyproject.toml: an old mimrl.egg-info would tell of an earlier installation."""
+    scripts = [
+        importlib.metadata.EntryPoint(name, target, "console_scripts")
+        for name, target in PYPROJECT["project"]["scripts"].items()
+    ]
+    assert {script.name for script in scripts} == {"mimrl-train", "mimrl-tune", "mimrl-lsmi"}
+    assert all(callable(script.load()) for script in scripts)
+    assert all(script.module.split(".")[0] in ("mimrl", "lsmi") for script in scripts)
 
 
 def test_the_wheel_holds_the_two_packages_and_nothing_else():

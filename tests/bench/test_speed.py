@@ -24,7 +24,7 @@ from mimrl.training.critics import Critics
 pytestmark = pytest.mark.usefixtures("seeded")  # scripts build networks, and train with dropout
 
 WITH_PROCESSES = ("training", "processes", "scaling")  # their own, or many epochs
-ELSEWHERE = (*WITH_PROCESSES, "large_file")
+ELSEWHERE = (*WITH_PROCESSES, "large_file", "same_results")  # whose numbers are looked at too
 
 
 @pytest.fixture
@@ -40,7 +40,12 @@ def threads():
     ids=lambda s: s.name,
 )  # fmt: skip
 def test_script_runs_and_writes_its_numbers(script, tmp_path, capsys, threads):
-    file = tmp_path / "out.json"
+    rows_written(script, tmp_path, capsys)
+
+
+def rows_written(script, folder, capsys):
+    """Runs a script on small sizes; the lines that it printed and wrote."""
+    file = folder / "out.json"
     assert script.module.main(["--quick", "--json", str(file)]) in (0, 1)
     content = json.loads(file.read_text())
     assert content["bench"] == script.name
@@ -48,15 +53,13 @@ def test_script_runs_and_writes_its_numbers(script, tmp_path, capsys, threads):
     printed = capsys.readouterr().out
     for row in content["rows"]:
         assert f"| {row['what']} " in printed
+    return [Row(**fields) for fields in rows_of(content)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_PROCESSES)
 def test_script_with_processes_of_its_own_runs(name, tmp_path, capsys, threads):
-    script = next(s for s in SCRIPTS if s.name == name)
-    file = tmp_path / "out.json"
-    assert script.module.main(["--quick", "--json", str(file)]) in (0, 1)
-    assert json.loads(file.read_text())["rows"]
+    rows_written(next(s for s in SCRIPTS if s.name == name), tmp_path, capsys)
 
 
 @pytest.mark.slow
@@ -84,9 +87,9 @@ def test_large_file_runs_all_its_parts(monkeypatch, tmp_path, threads):
     assert set(units.values()) == {"s", "GB"}
 
 
-def test_losses_and_metrics_are_those_of_the_published_order(threads):
-    found = same_results.measure(quick=True)
-    losses, metrics, _ = found.rows
+def test_losses_and_metrics_are_those_of_the_published_order(tmp_path, capsys, threads):
+    script = next(s for s in SCRIPTS if s.module is same_results)
+    losses, metrics, _ = rows_written(script, tmp_path, capsys)
     assert losses.ours is not None
     assert losses.ours < 1e-5  # rounding of float32 over 12 steps at a rate of 1e-5
     assert metrics.ours is not None

@@ -12,7 +12,7 @@ import yaml
 
 from lsmi.command import main
 from lsmi.features import checkpoint_features
-from lsmi.report import COLUMNS
+from lsmi.report import COLUMNS, gallery
 from mimrl.datasets import hdf5
 from mimrl.datasets.planted import generate
 from mimrl.errors import ConfigError, MissingFileError
@@ -99,7 +99,9 @@ def check_sums(rows):
         assert r + u1 + u2 + s == pytest.approx(value["i12"], abs=1e-6)
 
 
-def test_all_pairs_without_being_asked(classifier, tmp_path, capsys):
+def test_all_pairs_without_being_asked(classifier, tmp_path, capsys, monkeypatch):
+    # the 49 figures are made, but not drawn: that takes longest, and other tests draw them
+    monkeypatch.setattr(gallery, "png", lambda figure: b"")
     out = tmp_path / "all"
     assert main(["--ckpt_path", str(classifier), "--save_path", str(out), *QUICK]) == 0
     printed = capsys.readouterr().out
