@@ -65,12 +65,7 @@ class GroupedMutual(nn.Module):
     def forward(self, pairs: Mapping[str, Pairs]) -> dict[str, Tensor]:
         """The estimate of each term, 0-d in nats, differentiable in the samples.
 
-        Args:
-            pairs: name of a term -> its samples, all with the same number of rows.
-
-        Raises:
-            ShapeError: widths or numbers of rows that do not fit.
-            EstimationError: fewer than two rows.
+        Arguments and errors are those of :meth:`losses`.
         """
         scores, y = self._scores(pairs)
         return _named(pairs, self.bound.values(scores, y, self.spread))
