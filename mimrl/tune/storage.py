@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
 
@@ -20,6 +21,9 @@ from mimrl.errors import ConfigError, MimrlError, MissingFileError
 JOURNAL, SQLITE = "journal:///", "sqlite:///"
 BUSY = 100.0
 ATTEMPTS = 8
+BLOCK = 4096
+ENTRY = b'{"op_code":'
+"""What every line of a journal begins with."""
 FORMS = (
     "expected sqlite:///runs/tune.db (one host), journal:///shared/tune.log (several hosts with a "
     "common folder), or the URL of a server such as postgresql://user:password@host/database; "
@@ -50,7 +54,8 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
             _file(Path(url.removeprefix(prefix)), url, create)
     if url.startswith(JOURNAL) and url != JOURNAL:
         _check_journal(Path(url.removeprefix(JOURNAL)), url)
-        return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL)))
+        file = url.removeprefix(JOURNAL)
+        return JournalStorage(JournalFileBackend(file, lock_obj=_Mending(file)))
     try:
         return _database(url)
     except ArgumentError as error:
@@ -114,6 +119,45 @@ def _file(path: Path, url: str, create: bool) -> None:
         raise ConfigError(f"--storage {url}: its folder cannot be made ({error})") from error
 
 
+class _Mending(JournalFileSymlinkLock):
+    """The lock of a journal; who takes it removes what a killed worker left of its last line.
+
+    The next entry would else be appended to that piece, and no worker could read the journal any
+    more. Nobody writes but who holds the lock, and nobody has read a line without its end: so the
+    piece belongs to a worker that has ended, and its entry has never happened.
+    """
+
+    def __init__(self, journal: str) -> None:
+        super().__init__(journal)
+        self._journal = Path(journal)
+
+    def acquire(self) -> bool:
+        """As of any lock; afterwards the journal ends with a whole line."""
+        taken = super().acquire()
+        try:
+            _drop_piece(self._journal)
+        except BaseException:
+            self.release()
+            raise
+        return taken
+
+
+def _drop_piece(journal: Path) -> None:
+    """Cuts off a last line without an end; one that begins no entry is somebody else's."""
+    with journal.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        piece = b""
+        while end > 0 and b"\n" not in piece:
+            start = max(0, end - BLOCK)
+            file.seek(start)
+            piece = file.read(end - start) + piece
+            end = start
+        piece = piece.rpartition(b"\n")[2]
+        if piece and _begins_entry(piece):
+            file.seek(-len(piece), os.SEEK_END)
+            file.truncate()
+
+
 def _check_journal(path: Path, url: str) -> None:
     """Optuna appends to whatever it is given, and trips over a damaged line."""
     if not path.exists():
@@ -121,7 +165,7 @@ def _check_journal(path: Path, url: str) -> None:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                if line.endswith(b"\n") and not _is_entry(line):  # else it is being written
+                if not (_is_entry(line) if line.endswith(b"\n") else _begins_entry(line)):
                     raise ConfigError(
                         f"--storage {url}: line {number} of {path} is no entry of a journal; if it "
                         "is one, stop all workers, keep a copy and remove that line, else name "
@@ -137,6 +181,11 @@ def _is_entry(line: bytes) -> bool:
     except ValueError:
         return False
     return isinstance(entry, dict) and isinstance(entry.get("op_code"), int)
+
+
+def _begins_entry(line: bytes) -> bool:
+    """Whether more may follow, or would have followed: it is being written, or never was."""
+    return line.startswith(ENTRY) or ENTRY.startswith(line)
 
 
 def _reason(error: Exception) -> str:
