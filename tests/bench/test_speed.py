@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.speed import gpu, large_file, lsmi_seconds, same_results, shapes, training
+from bench.speed import gpu, large_corpus, large_file, lsmi_seconds, same_results, shapes, training
 from bench.speed.__main__ import SCRIPTS, rows_of, stored
 from bench.speed.machine import describe, peak_resident
 from bench.speed.page import END, START, write_page
@@ -99,7 +99,7 @@ def test_losses_and_metrics_are_those_of_the_published_order(tmp_path, capsys, t
 def test_a_moved_weight_is_the_next_number():
     network = nn.Linear(3, 2)
     before = network.weight.detach().clone()
-    same_results.move_a_weight(network)
+    same_results.move_a_weight(network, 0)
     moved = network.weight.detach() - before
     assert moved.flatten()[0] > 0
     assert torch.nextafter(before[0, 0], torch.tensor(torch.inf)) == network.weight[0, 0]
@@ -188,6 +188,12 @@ def test_estimators_of_the_published_order_start_with_the_critics_weights(tmp_pa
     for name, pair in pairs.items():
         alone = plain.estimators[name].loss(pair.x, pair.y)
         torch.testing.assert_close(alone, grouped[name], rtol=0, atol=1e-5)
+
+
+def test_padded_text_counts_where_it_is_vectors():
+    audio_and_video = 4 * 100 * 500 * (74 + 35)
+    assert large_corpus.Shape(100, "tokens").padded_bytes == audio_and_video
+    assert large_corpus.Shape(100, "vectors").padded_bytes == audio_and_video + 4 * 100 * 50 * 300
 
 
 def test_generated_data_have_the_shapes_asked_for():
