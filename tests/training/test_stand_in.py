@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,8 +20,10 @@ from training.test_no_sync import critics_of, variables_of
 from bench.speed import shapes
 from mimrl.datasets.catalogue import open_corpus
 from mimrl.datasets.prepare import prepare
+from mimrl.errors import ConfigError
 from mimrl.settings import load
 from mimrl.training import checkpoint
+from mimrl.training import team as team_module
 from mimrl.training.frozen import with_hidden_states
 from mimrl.training.measures import Losses
 from mimrl.training.run import build_trainer, train
@@ -208,8 +211,40 @@ class TestSeveralProcesses:
         Team(0, 2).wait()
         assert asked == [ids]
 
+    def test_each_process_takes_its_gpu_before_nccl_starts(self, monkeypatch):
+        order = []
+
+        def start(**options):
+            order.append(("start", options["cpu"]))
+            return SimpleNamespace(process_index=5, num_processes=8, device=torch.device("cuda:1"))
+
+        monkeypatch.setattr(team_module, "launched", lambda: True)
+        monkeypatch.setattr(team_module, "require_launcher", lambda: None)
+        monkeypatch.setattr(team_module, "local_rank", lambda: 1)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+        monkeypatch.setattr(torch.cuda, "set_device", lambda index: order.append(index))
+        monkeypatch.setattr("accelerate.PartialState", start)
+        assert team_module.assemble(CUDA) == (Team(5, 8), torch.device("cuda:1"))
+        assert order == [1, ("start", False)]
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        with pytest.raises(ConfigError, match="process 2 of this host found 1 GPUs"):
+            team_module.assemble(CUDA)
+
 
 class TestTheCritics:
+    @pytest.mark.parametrize("classes", [1, 3], ids=["rating", "classes"])
+    def test_what_is_drawn_for_a_large_bank_is_not_waited_for(self, gpu, classes):
+        """Beyond 64 KB copies from pageable memory may wait: 9,000 rows are 72 KB."""
+        generator = torch.Generator().manual_seed(0)
+        critics = critics_of(classes).to(CUDA)
+        variables = {n: v.to(CUDA) for n, v in variables_of(classes, 9000).items()}
+        bank = critics.bank(variables, generator=generator, size=8999)
+        with gpu.no_waiting():
+            critics.samples(bank.rows(torch.arange(16, device=CUDA)), bank, generator)
+        assert (
+            max(size for direction, size in gpu.copied if direction == "cpu to cuda") > SMALL_COPY
+        )
+
     @pytest.mark.parametrize("classes", [1, 3], ids=["rating", "classes"])
     @pytest.mark.parametrize("settings", CRITICS, ids=str)
     def test_terms_and_gradients_are_those_of_the_cpu(self, monkeypatch, classes, settings):
