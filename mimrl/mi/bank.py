@@ -75,6 +75,12 @@ class Bank:
         dtype: how the variables are kept; computed is in float32 or wider. None: as they are.
         generator: draws the rows that ``size`` asks for.
 
+    Attributes:
+        variables: as kept.
+        wanted: as given.
+        members: ``(M,)`` int64, in ascending order: the rows that product samples come from;
+            None: all.
+
     Raises:
         EstimationError: ``size`` without a generator.
     """

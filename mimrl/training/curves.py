@@ -33,14 +33,16 @@ def draw_curves(log: Log, path: Path | None = None, *, chosen: int | None = None
         "task loss (train)": _series(log, "stage2", "task"),
         "total loss (train)": _series(log, "stage2", "total"),
     }
-    _lines(axes[0, 0], log, loss, "Loss of stage 2", "")
-    metrics = _group(log, "metrics")
-    _lines(axes[0, 1], log, metrics, "Validation metrics", "")
-    _lines(axes[1, 0], log, _group(log, "terms"), "Terms, held out (validation)", "nats")
-    _lines(axes[1, 1], log, _group(log, "quantities"), "Quantities, held out", "nats")
-    for axis in axes.flat:
+    panels = (
+        (loss, "Loss of stage 2", ""),
+        (_group(log, "metrics"), "Validation metrics", ""),
+        (_group(log, "terms"), "Terms, held out (validation)", "nats"),
+        (_group(log, "quantities"), "Quantities, held out", "nats"),
+    )
+    for axis, (lines, title, unit) in zip(axes.flat, panels, strict=True):
         if chosen is not None:
-            axis.axvline(chosen, color="0.5", linestyle=":", linewidth=1)
+            axis.axvline(chosen, color="0.5", linestyle=":", linewidth=1, label="chosen epoch")
+        _lines(axis, log, lines, title, unit)
     if path is not None:
         beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         figure.savefig(beside, dpi=110, format="png")

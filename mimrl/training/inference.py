@@ -70,7 +70,8 @@ def encode(
     was_training = model.training
     model.eval()
     rows, parts = [], []
-    for batch in iterate(samples, batch_size, share=team.part):
+    pin = torch.device(device).type == "cuda"
+    for batch in iterate(samples, batch_size, share=team.part, pin=pin):
         with precision():
             output = model(batch.to(device))
         rows.append(batch.rows)

@@ -30,6 +30,7 @@ from mimrl.errors import ConfigError, ProcessError
 from mimrl.launch import launched, local_rank, require_launcher
 
 PATIENCE = timedelta(hours=4)  # the others wait while the first reads the terms at the end
+MOST_SAID = 160  # characters of a backend's message
 PIECE = 4 * 2**20  # numbers in one transfer of gradients
 
 
@@ -56,7 +57,18 @@ class Team:
         return (self.rank, self.size) if self.size > 1 else None
 
     def share(self, rows: Tensor, dim: int = 0) -> Tensor:
-        """This process's consecutive rows of a tensor that all processes hold."""
+        """This process's consecutive rows of a tensor that all processes hold.
+
+        Rows of a batch are not shared out so, but one by one (:meth:`dealt`), so that every
+        process gets short and long samples alike.
+
+        Args:
+            rows: ``(..., N, ...)``, the same in all processes.
+            dim: where ``N`` stands.
+
+        Returns:
+            ``(..., n, ...)``, the shares differing by one row at most.
+        """
         return rows.split(share_sizes(rows.shape[dim], self.size), dim)[self.rank]
 
     def gather(self, local: Tensor, rows: int) -> Tensor:
@@ -65,13 +77,31 @@ class Team:
         Args:
             local: ``(n, ...)`` with this process's share of ``rows``.
             rows: of all processes together; the shares follow from it.
+
+        Returns:
+            ``(rows, ...)``, the same in all processes.
+
+        Raises:
+            ProcessError: another process ended or cannot be reached, as in all that processes do
+                together.
         """
         if self.size == 1:
             return local
         return _Gather.apply(local, share_sizes(rows, self.size), self.rank)
 
     def spread(self, network: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-        """``network(*rows)``, each process computing its share; see :class:`mimrl.mi.Spread`."""
+        """``network(*rows)``, each process computing its share; see :class:`mimrl.mi.Spread`.
+
+        Args:
+            network: row by row: ``(G, n, d)`` each to ``(G, n, e)``, whatever ``n`` is.
+            *rows: ``(G, N, d)`` each, the same in all processes.
+
+        Returns:
+            ``(G, N, e)``, the same in all processes; differentiable.
+
+        Raises:
+            ProcessError: another process ended or cannot be reached.
+        """
         if self.size == 1:
             return network(*rows)
         local = network(*(self.share(values, 1) for values in rows))
@@ -89,6 +119,9 @@ class Team:
         """Replaces every gradient by its mean over processes.
 
         The same parameters must have one everywhere.
+
+        Raises:
+            ProcessError: another process ended or cannot be reached.
         """
         if self.size == 1:
             return
@@ -219,7 +252,9 @@ def _collective() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
         raise ProcessError(
-            f"another process of this training ended or cannot be reached ({error}); where no "
-            "message of its own says why, it was killed from outside: look at its memory"
+            "another process of this training ended or cannot be reached; where no message of its "
+            "own says why, it was killed from outside: look at its memory "
+            f"(the backend says: {said[0][:MOST_SAID]})"
         ) from error

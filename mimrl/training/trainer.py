@@ -114,6 +114,7 @@ class Trainer:
 
         Raises:
             NonFiniteError: a loss became NaN or infinite.
+            ProcessError: another process of the team ended or cannot be reached.
         """
         training = self.settings.training
         tracker = Tracker(self.folder, self.epoch) if self.team.first else None

@@ -149,15 +149,16 @@ def _page(
 
 
 def _what(plan: Plan, rows: Sequence[Row]) -> str:
-    seeds = ", ".join(map(str, plan.seeds))
+    many = ", ".join(map(str, plan.seeds))
+    seeds = f"mean over seeds {many}" if len(plan.seeds) > 1 else f"seed {many}"
     better = "lower" if plan.lower else "higher"
     finished = [row for row in rows if row.finished]
     epochs = sum(row.epochs for row in finished)
     full = len(finished) * plan.epochs * len(plan.seeds)
     saved = f"{epochs} of {full} epochs were trained ({epochs / full:.0%})" if full else ""
     return (
-        f"Value of a trial: valid {plan.metric} of the best epoch ({better} is better), mean over "
-        f"seeds {seeds}. The test split was not read.\n\n"
+        f"Value of a trial: valid {plan.metric} of the best epoch ({better} is better), {seeds}. "
+        "The test split was not read.\n\n"
         f"{_counts(rows)}; {saved}; cost {_hours(rows)}."
     )
 

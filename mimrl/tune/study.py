@@ -22,12 +22,13 @@ from mimrl.training.metrics import LOWER_IS_BETTER
 from mimrl.training.scoring import selection_metric
 from mimrl.tune.space import Range, Space, build_space
 
-PLAN = "mimrl"
+PLAN = "mimrl"  # under this name a study keeps its plan
+# Settings that may differ between workers: where and on what they run, and how fast.
 MACHINE = ("name", "output", "device", "threads")
 SPEED = ("loader_workers", "cache")
 Pruner = Literal["median", "hyperband", "none"]
 Sampler = Literal["tpe", "random"]
-STARTUP = 5
+STARTUP = 5  # complete trials before the median pruner stops any
 
 
 @dataclass(frozen=True)
@@ -171,10 +172,11 @@ def build_pruner(name: Pruner, plan: Plan) -> BasePruner:
 
 
 class PerTrial(BaseSampler):
-    """A sampler whose draws depend on the seed and on the trial's number alone.
+    """A sampler whose draws depend on the seed, the trial's number and (TPE) the trials before it.
 
-    One worker then searches the same way each time, also when it was stopped in between, and
-    workers that start at once do not draw the same settings.
+    They do not depend on what else the process drew. One worker then searches the same way each
+    time, also when it was stopped in between, and workers that start at once do not draw the same
+    settings.
     """
 
     def __init__(self, name: Sampler, seed: int) -> None:

@@ -369,35 +369,3 @@ def test_an_address_that_is_none_is_one_message(launched_in_part, capsys):
         launched_in_part.setenv(name, value)
     assert main(["--config", "configs/demo.yaml"]) == 2
     assert "the processes cannot meet at 127.0.0.1:none" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "launcher",
-    [
-        ("torch.distributed.run", "--standalone", "--nproc_per_node=2"),
-        ("accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"),
-    ],
-    ids=["torchrun", "accelerate"],
-)
-def test_the_command_under_a_launcher(tmp_path, launcher):
-    file = tmp_path / "settings.yaml"
-    file.write_text(dump(small_settings(tmp_path, "training.epochs=2", "training.controls=0")))
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    name, *options = launcher
-    options += [f"--main_process_port={port}"] if name.startswith("accelerate") else []
-    ended = subprocess.run(
-        [sys.executable, "-m", name, *options, "train.py", "--config", str(file)],
-        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},  # a folder of tests is called datasets
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        cwd=ROOT,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("epoch chosen by valid accuracy") == 1
-    report = json.loads((tmp_path / "run" / "seed0" / "metrics.json").read_text())
-    assert (report["processes"], report["global_batch_size"]) == (2, 64)
