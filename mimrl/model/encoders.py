@@ -8,6 +8,7 @@ of zeros, so that it still has a feature vector; which vector that is, the encod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -33,6 +34,8 @@ MASK_AS_IT_IS = (
     "albert", "bert", "camembert", "distilbert", "electra", "ernie", "roberta", "xlm-roberta",
 )  # fmt: skip
 """Transformers that take a ready mask ``(B, 1, T, T)`` for the attention of PyTorch."""
+MASKS_SINCE, TRANSFORMERS = 5, int(version("transformers").partition(".")[0])
+"""Major versions of the package transformers: the first that takes such masks; the one here."""
 
 
 class LinearEncoder(nn.Module):
@@ -194,7 +197,8 @@ class TextEncoder(nn.Module):
         look first whether all of ``valid`` is true, for which the host would wait for the GPU.
         """
         config: Any = self.transformer.config
-        if config.model_type not in MASK_AS_IT_IS or config._attn_implementation != "sdpa":
+        known = config.model_type in MASK_AS_IT_IS and config._attn_implementation == "sdpa"
+        if not known or TRANSFORMERS < MASKS_SINCE:
             return valid.to(torch.int64)
         return valid[:, None, None].expand(-1, 1, valid.shape[1], -1)
 
