@@ -14,10 +14,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import sklearn.metrics  # noqa: F401  (draws from `random` when first imported, not in a test)
 import torch
+
+# No test is timed: the first call of an operation alone may take half a second.
+hypothesis.settings.register_profile("mimrl", deadline=None)
+hypothesis.settings.load_profile("mimrl")
 
 # --doctest-modules would import them all under the one name that they share, and refuse to.
 collect_ignore_glob = ["*conftest.py"]

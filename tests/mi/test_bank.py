@@ -42,7 +42,7 @@ def brute(z, anchors, free, k):
     return distances.sort(dim=1).values[:, :k]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 20), st.integers(1, 5), st.sampled_from([1, 2, 6]), st.booleans(),
     st.integers(0, 1000),
@@ -99,7 +99,7 @@ def test_ties_on_both_sides_are_drawn_alike_and_nearer_rows_come_first():
     assert (tally[2:6] - 200).abs().max() < MOST * 10
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(3, 30), st.integers(0, 6), st.integers(1, 4), st.integers(0, 1000), st.booleans()
 )
@@ -257,7 +257,7 @@ def test_chunks_and_blocks_give_what_one_search_gives(monkeypatch):
         monkeypatch.undo()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 1500), st.integers(1, 6), st.booleans(), st.integers(0, 1000))
 def test_the_smallest_entries_are_found_in_blocks(size, count, rounded, seed):
     values = torch.randn(5, size, generator=generator(seed))

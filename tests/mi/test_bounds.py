@@ -117,13 +117,13 @@ def test_a_wrong_critic_reads_less(scale):
         assert value.item() < best + 0.01
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(2, 20), st.integers(0, 1000), st.floats(0.1, 50))
 def test_infonce_never_exceeds_log_b(size, seed, scale):
     assert bounds.infonce(random_scores(size, seed, scale)).item() <= math.log(size) + 1e-9
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 12), st.integers(0, 1000))
 def test_order_of_the_bounds(size, seed):
     scores = random_scores(size, seed, 2.0)

@@ -20,7 +20,7 @@ def test_one_column_each_is_the_partial_correlation():
     assert information(matrix, [0], [1], [2]) == pytest.approx(-0.5 * np.log(1 - partial**2))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_chain_rule_symmetry_and_scale(seed):
     matrix = covariance(6, seed)

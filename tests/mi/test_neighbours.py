@@ -25,7 +25,7 @@ def draw(rows: Triples, count: int, k: int, seed: int = 0, **options: object):
     return product_samples(rows.x, rows.y, rows.z, count, k, generator(seed), **options)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 20), st.integers(1, 5), st.sampled_from([1, 2, 6]), st.integers(0, 1000))
 def test_samples_are_nearest_neighbours_outside_the_anchors(count, k, width, seed):
     rows = bank(60, width, seed)

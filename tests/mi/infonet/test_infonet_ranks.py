@@ -22,7 +22,7 @@ numbers = st.lists(st.integers(-20, 20), min_size=2, max_size=40)
 
 
 @given(numbers)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_ranks_are_scipys_mean_ranks(values):
     found = ranks(torch.tensor(values, dtype=torch.float64))
     np.testing.assert_allclose(found, (rankdata(values) - 0.5) / len(values), atol=1e-6)
@@ -87,7 +87,7 @@ def test_soft_ranks_against_isotonic_regression_of_scikit_learn():
 
 
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=30), st.floats(0.01, 10))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_soft_ranks_keep_order_sum_and_range(values, strength):
     column = torch.tensor(values, dtype=torch.float64)
     found = soft_ranks(column, strength)
