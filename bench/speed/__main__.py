@@ -14,7 +14,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -33,7 +33,7 @@ from bench.speed import (
 )
 from bench.speed.machine import describe
 from bench.speed.page import write_page
-from bench.speed.rows import HEADER, Row, markdown
+from bench.speed.rows import HEADER, markdown, restored
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "runs" / "speed"
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = chosen(arguments.only, everything=arguments.all or arguments.quick)
     failed = [script.name for script in wanted if not run(script, results, arguments)]
     found = stored(results)
-    rows = [Row(**fields) for name in found for fields in rows_of(found[name])]
+    rows = [row for content in found.values() for row in restored(content).rows]
     print(markdown(HEADER, [row.cells() for row in rows], aligned=True), flush=True)
     if arguments.page or not arguments.quick:
         write_page(arguments.page or PAGE, found)
@@ -124,11 +124,6 @@ def stored(results: Path) -> dict[str, dict[str, Any]]:
         for name, file in files.items()
         if file.is_file()
     }
-
-
-def rows_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Fields of the rows of one script."""
-    return [{k: v for k, v in row.items() if k not in ("ratio", "met")} for row in content["rows"]]
 
 
 def _parser() -> argparse.ArgumentParser:

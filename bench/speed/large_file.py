@@ -122,14 +122,16 @@ def measure(
 def _rows(name: str, found: Mapping[str, float], padded: float | None, text: str) -> list[Row]:
     """A line for each number of a part."""
     rows = [
-        Row(f"{name}: {what}", value, unit=UNITS.get(what, "s"))
+        Row(f"large file, {name}: {what}", value, unit=UNITS.get(what, "s"))
         for what, value in found.items()
         if what not in ("memory", "start")
     ]
     note = f"{found['start']:.2f} GB of it are Python and the libraries"
     if padded is not None:
         note += "; baseline: all features padded" + (", without the text" * (text == "tokens"))
-    memory = Row(f"{name}: peak memory", found["memory"], padded, "GB", goal=GOAL, note=note)
+    memory = Row(
+        f"large file, {name}: peak memory", found["memory"], padded, "GB", goal=GOAL, note=note
+    )
     return [*rows, memory]
 
 
@@ -140,12 +142,12 @@ def _pickle_rows(found: Mapping[str, float], shape: Shape) -> list[Row]:
     own = found["memory"] - found["start"]
     return [
         Row(
-            "convert a padded pickle: time",
+            "large file, convert a padded pickle: time",
             times * found["time"],
             note=f"{few.clips} clips took {number(found['time'])} s, times {number(times)}",
         ),
         Row(
-            "convert a padded pickle: peak memory",
+            "large file, convert a padded pickle: peak memory",
             found["start"] + times * own,
             shape.padded_bytes / 1e9,
             "GB",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.speed.rows import HEADER, Found, Row, Table, markdown, number, render
+from bench.speed.rows import HEADER, Found, markdown, number, render, restored
 
 START = "<!-- measured: written by python -m bench.speed -->"
 END = "<!-- end of what is measured -->"
@@ -31,27 +31,14 @@ def write_page(page: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
 
 def measured(found: Mapping[str, Mapping[str, Any]]) -> str:
     """The one table, then the machine, then the tables of every script."""
-    rows = [_row(fields) for content in found.values() for fields in content["rows"]]
+    scripts = {name: restored(content) for name, content in found.items()}
+    rows = [row for script in scripts.values() for row in script.rows]
     parts = ["## All lines", markdown(HEADER, [row.cells() for row in rows])]
     parts += ["## Machine", _machines(found)]
-    for name, content in found.items():
-        if not content["tables"]:
-            continue
-        tables = tuple(
-            Table(
-                title=table["title"],
-                header=tuple(table["header"]),
-                rows=tuple(tuple(line) for line in table["rows"]),
-                note=table["note"],
-            )
-            for table in content["tables"]
-        )
-        parts += [f"## `python -m bench.speed.{name}`", render(Found((), tables))]
+    for name, script in scripts.items():
+        if script.tables:
+            parts += [f"## `python -m bench.speed.{name}`", render(Found((), script.tables))]
     return "\n\n".join(parts)
-
-
-def _row(fields: Mapping[str, Any]) -> Row:
-    return Row(**{k: v for k, v in fields.items() if k not in ("ratio", "met")})
 
 
 def _machines(found: Mapping[str, Mapping[str, Any]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -155,3 +155,18 @@ def write_json(path: Path, name: str, found: Found) -> None:
         "tables": [asdict(table) for table in found.tables],
     }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def restored(content: Mapping[str, Any]) -> Found:
+    """What :func:`write_json` wrote."""
+    rows = [{k: v for k, v in row.items() if k not in ("ratio", "met")} for row in content["rows"]]
+    tables = [
+        Table(
+            title=table["title"],
+            header=tuple(table["header"]),
+            rows=tuple(tuple(line) for line in table["rows"]),
+            note=table["note"],
+        )
+        for table in content["tables"]
+    ]
+    return Found(tuple(Row(**fields) for fields in rows), tuple(tables))

@@ -31,7 +31,7 @@ import torch
 from bench.speed import breakdown, shapes
 from bench.speed.machine import Peak, measure_peak, peak_resident, timed
 from bench.speed.plain import Plain
-from bench.speed.rows import Found, Row, Table, number, parser, report
+from bench.speed.rows import Found, Row, Table, number, parser, report, restored
 from bench.speed.shapes import Shapes
 from mimrl.datasets.prepare import Prepared
 from mimrl.settings import Settings
@@ -122,8 +122,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(peak_memory(cases[arguments.case[0]], arguments.peak)))
         return 0
     options = list(sys.argv[1:] if argv is None else argv)
-    found = measure(cases, options, steps=arguments.plain_steps, quick=arguments.quick)
+    if len(cases) > 1 and not arguments.quick:
+        found = each_apart(list(cases), arguments)
+    else:
+        found = measure(cases, options, steps=arguments.plain_steps, quick=arguments.quick)
     return report(found, "training", arguments.json)
+
+
+def each_apart(cases: Sequence[str], arguments: argparse.Namespace) -> Found:
+    """Lines and tables of all cases, each from a process of its own.
+
+    A training keeps the memory that it has freed; what one case leaves behind would slow the next.
+    """
+    rows: list[Row] = []
+    tables: list[Table] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for key in cases:
+            file = Path(folder) / f"{key}.json"
+            command = [sys.executable, "-m", "bench.speed.training", "--case", key]
+            command += ["--json", str(file), "--plain-steps", str(arguments.plain_steps)]
+            command += ["--threads", str(arguments.threads)] if arguments.threads else []
+            ended = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False)
+            if not file.is_file():
+                raise RuntimeError(f"{key} ended with {ended.returncode}; its message stands above")
+            found = restored(json.loads(file.read_text(encoding="utf-8")))
+            rows += found.rows
+            tables += found.tables
+    return Found(tuple(rows), tuple(tables))
 
 
 def measure(

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from bench.speed import gpu, large_corpus, large_file, lsmi_seconds, same_results, shapes, training
-from bench.speed.__main__ import SCRIPTS, rows_of, stored
+from bench.speed.__main__ import SCRIPTS, stored
 from bench.speed.machine import describe, peak_resident
 from bench.speed.page import END, START, write_page
 from bench.speed.plain import Plain, anchor_rows, loop_product, pad
-from bench.speed.rows import HEADER, Found, Row, Table, markdown, render, write_json
+from bench.speed.rows import HEADER, Found, Row, Table, markdown, render, restored, write_json
 from mimrl import mi
 from mimrl.datasets.batches import collate
 from mimrl.errors import ConfigError
@@ -53,7 +53,7 @@ def rows_written(script, folder, capsys):
     printed = capsys.readouterr().out
     for row in content["rows"]:
         assert f"| {row['what']} " in printed
-    return [Row(**fields) for fields in rows_of(content)]
+    return list(restored(content).rows)
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_large_file_runs_all_its_parts(monkeypatch, tmp_path, threads):
     assert large_file.main(["--quick", "--json", str(file), "--folder", str(tmp_path / "f")]) == 0
     assert done == ["write", *large_file.PARTS, "pad", "pickle"]
     units = {row["what"]: row["unit"] for row in json.loads(file.read_text())["rows"]}
-    assert {what.partition(":")[0] for what in units} == {
+    assert {what.partition(":")[0].removeprefix("large file, ") for what in units} == {
         *("write", *large_file.PARTS, "convert a padded pickle")
     }
     in_gigabytes = [what for what, unit in units.items() if unit == "GB"]
@@ -287,7 +287,7 @@ def test_page_keeps_what_is_written_by_hand(tmp_path):
         json.dumps(json.loads(file.read_text()) | {"machine": describe(), "seconds": 3.0})
     )
     content = stored(results)
-    assert [Row(**fields) for fields in rows_of(content["training"])] == list(found.rows)
+    assert restored(content["training"]) == found
     write_page(page, content)
     text = page.read_text()
     assert text.startswith("# By hand\n")
