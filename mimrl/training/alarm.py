@@ -3,8 +3,10 @@
 A process that fails leaves the others inside a collective operation, which no exception can reach.
 So each process has a thread that looks every half second whether another one has raised the alarm
 in the store through which the processes found each other, and then ends its own. Who raises it
-first also says why; most errors (settings, a loss that became NaN) happen to all at once, and get
-a second to do so. The command ends all processes; called from Python, a training raises.
+first also says why; most errors (settings, a loss that became NaN, Ctrl-C) happen to all at once,
+and get some seconds to do so: a process that fails by itself keeps its own error, also where it
+has heard of another one's by then. The command ends all processes; called from Python, a training
+raises.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from mimrl.exits import INTERRUPTED, OK, UNUSABLE, plain_warnings
 from mimrl.launch import first_process, launched, require_launcher
 
 EVERY = 0.5  # seconds between two looks
-SAME = 1.0  # seconds in which a process may find by itself what another one has found
+SAME = 3.0  # seconds in which a process may find by itself what another one has found
 GRACE = 5.0  # seconds in which a process may end by itself
 CRASHED = 1
 KEY = "mimrl/alarm"
@@ -42,6 +44,9 @@ class Alarm:
     Args:
         farewell: written on standard error where this process hears the alarm, but is inside an
             operation that nothing can interrupt, so that it has to be ended.
+
+    Attributes:
+        interrupted: whether the alarm has interrupted this process's main thread.
 
     Raises:
         ConfigError: the launcher's variables are incomplete, or its address cannot be reached.
@@ -63,7 +68,7 @@ class Alarm:
         self._key = f"{KEY}/{next(Alarm._numbers)}"
         self._farewell = farewell
         self._over, self._turn = threading.Event(), threading.Lock()
-        self.heard = False
+        self.interrupted = False
         Alarm.active = True
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -83,10 +88,10 @@ class Alarm:
     def _listen(self) -> None:
         while not self._over.wait(EVERY):
             try:
-                self.heard = bool(self._store.check([self._key]))
+                heard = bool(self._store.check([self._key]))
             except RuntimeError:
-                self.heard = True
-            if self.heard:
+                heard = True
+            if heard:
                 self._end()
                 return
 
@@ -96,6 +101,7 @@ class Alarm:
         with self._turn:
             if self._over.is_set():
                 return
+            self.interrupted = True
             _thread.interrupt_main()
         if not self._over.wait(GRACE):
             sys.stderr.write(self._farewell)
@@ -126,7 +132,7 @@ def alarmed() -> Iterator[None]:
             alarm.silence()
     except KeyboardInterrupt:
         alarm.silence()
-        if alarm.heard:
+        if alarm.interrupted:
             raise ProcessError(ELSEWHERE) from None
         alarm.ring()
         raise
@@ -186,9 +192,8 @@ def _leave_together() -> None:
 
 
 def _end(alarm: Alarm, message: str, code: int) -> None:
-    heard = alarm.heard
-    if alarm.ring() and not heard:
+    if alarm.ring():
         sys.stderr.write(message)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(UNUSABLE if heard else code)
+    os._exit(UNUSABLE if alarm.interrupted else code)

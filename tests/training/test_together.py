@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from training.launching import TORCHRUN, launched
 from training.small import small_settings
 from training.worker import recorded
 
 from mimrl.command import main
 from mimrl.errors import CheckpointError, ConfigError
 from mimrl.launch import LAUNCHER
-from mimrl.settings import dump
 from mimrl.training.checkpoint import load_model
 from mimrl.training.run import train
 from mimrl.training.team import ALONE, Team, assemble
 from mimrl.training.tracking import read_log
 
-ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
-    "OMP_NUM_THREADS": "1",
-}
+TESTS = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 WITHOUT_DROPOUT = (
     *(f"model.encoders.{name}.dropout=0" for name in ("text", "audio", "video")),
@@ -68,19 +59,6 @@ def settings_of(folder: Path, kind: str, batch: int):
     return small_settings(folder, *COMMON, *KINDS[kind], f"training.batch_size={batch}")
 
 
-def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone")
-    return subprocess.run(
-        [*launcher, "--nproc_per_node=2", *arguments],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        cwd=ROOT,
-    )
-
-
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """Each kind trained by two processes, by one, and by two with an interruption."""
@@ -93,7 +71,8 @@ def both(tmp_path_factory):
     tasks.append({"settings": again.model_dump(mode="json"), "interrupt": True})
     job = folder / "job.json"
     job.write_text(json.dumps(tasks))
-    ended = torchrun(str(Path(__file__).with_name("worker.py")), str(job))
+    worker = Path(__file__).with_name("worker.py")
+    ended = launched(TORCHRUN, str(worker), str(job), path=(TESTS,))
     assert ended.returncode == 0, ended.stderr
     ranks = [json.loads((folder / f"found{rank}.json").read_text()) for rank in range(2)]
     one = [recorded(settings_of(folder / "one" / kind, kind, 32)) for kind in KINDS]
@@ -161,152 +140,6 @@ class TestTwoProcessesAndOne:
         kind = next(iter(KINDS))
         with pytest.raises(CheckpointError, match=r"started with 2 processes.*this command has 1"):
             train(settings_of(folder / "two" / kind, kind, 16), resume=True, progress=False)
-
-
-FAILING = """
-import sys
-from mimrl.command import main
-from mimrl.errors import DataError
-from mimrl.launch import first_process
-from mimrl.training.trainer import Trainer
-
-original = Trainer._losses
-def fails(self, *arguments):
-    if self.team.rank == 1:
-        raise {error}
-    return original(self, *arguments)
-Trainer._losses = fails
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def side_by_side(script: str, *arguments: str) -> list[subprocess.CompletedProcess[str]]:
-    """Two processes without an agent that would end one when the other has failed."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, *arguments],
-            env={**ENVIRONMENT, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=200) for process in running]
-    return [
-        subprocess.CompletedProcess(process.args, process.returncode, *output)
-        for process, output in zip(running, outputs, strict=True)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("error", "message", "codes"),
-    [
-        ("DataError('row 7 is odd')", "error: row 7 is odd", [2, 2]),
-        ("KeyboardInterrupt", "interrupted; the same command with --resume", [2, 130]),
-    ],
-)
-def test_an_error_in_one_process_ends_all_with_one_message(tmp_path, error, message, codes):
-    file = tmp_path / "settings.yaml"
-    file.write_text(dump(small_settings(tmp_path)))
-    ended = side_by_side(FAILING.format(error=error), "--config", str(file))
-    assert [process.returncode for process in ended] == codes, ended
-    said = "".join(process.stderr for process in ended)
-    assert said.count(message) == 1
-    assert said.count("error:") + said.count("interrupted;") == 1, said
-    assert "Traceback" not in said
-
-
-CAUGHT = """
-import os, sys, time
-from pathlib import Path
-from mimrl.errors import DataError, ProcessError
-from mimrl.settings import load
-from mimrl.training.run import train
-from mimrl.training.trainer import Trainer
-
-folder = Path(sys.argv[2])
-original = Trainer._losses
-def fails(self, *arguments):
-    if self.team.rank == 1:
-        raise DataError("row 7 is odd")
-    (folder / "first").write_text(str(os.getpid()))
-    return original(self, *arguments)
-Trainer._losses = fails
-
-def first_has_ended():
-    for _ in range(600):
-        time.sleep(0.1)
-        try:
-            os.kill(int((folder / "first").read_text()), 0)
-        except ProcessLookupError:
-            return True
-        except FileNotFoundError:
-            continue
-    return False
-
-try:
-    train(load(sys.argv[1]), progress=False)
-except DataError as error:
-    print("caught", error, flush=True)
-    print("first has ended" if first_has_ended() else "waited in vain", flush=True)
-except ProcessError as error:
-    sys.stderr.write(f"error: {error}\\n")
-    sys.stderr.flush()
-    os._exit(2)
-"""
-
-
-def test_a_training_called_from_python_does_not_wait_for_one_that_failed(tmp_path):
-    """The second process fails, keeps its connections and lives on, as in a notebook."""
-    file = tmp_path / "settings.yaml"
-    file.write_text(dump(small_settings(tmp_path)))
-    first, second = side_by_side(CAUGHT, str(file), str(tmp_path))
-    assert second.stdout == "caught row 7 is odd\nfirst has ended\n", second.stderr
-    assert first.returncode == 2
-    assert first.stderr.count("another process of this training failed") == 1
-    assert "Traceback" not in first.stderr + second.stderr
-
-
-AGAIN = """
-import sys
-from pathlib import Path
-from mimrl.errors import ConfigError
-from mimrl.settings import load
-from mimrl.training.run import train
-
-settings = load(sys.argv[1])
-for name in ("there", "other"):
-    try:
-        train(settings.model_copy(update={"name": name}), progress=False)
-        print("trained", flush=True)
-    except ConfigError as error:
-        print(str(error).rpartition(", ")[2], flush=True)
-"""
-
-
-def test_what_all_processes_refuse_can_be_caught_by_all_and_another_training_begun(tmp_path):
-    file = tmp_path / "settings.yaml"
-    file.write_text(dump(small_settings(tmp_path, "training.epochs=1", "training.controls=0")))
-    (tmp_path / "there" / "seed0").mkdir(parents=True)
-    (tmp_path / "there" / "seed0" / "notes").write_text("kept")
-    for ended in side_by_side(AGAIN, str(file)):
-        assert ended.returncode == 0, ended.stderr
-        assert ended.stdout == "name=... starts another\ntrained\n"
-
-
-def test_an_error_of_all_processes_is_said_once(tmp_path):
-    ended = side_by_side(
-        "import sys; from mimrl.command import main; sys.exit(main(sys.argv[1:]))",
-        *("--config", "configs/demo.yaml", "training.epochs=none", f"output={tmp_path}"),
-    )
-    assert [process.returncode for process in ended] == [2, 2]
-    assert "".join(process.stderr for process in ended).count("error:") == 1
 
 
 def test_a_team_of_one_does_nothing():

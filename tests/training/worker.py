@@ -51,6 +51,7 @@ def interrupted(settings: Any) -> None:
 
     def ended(self: Trainer) -> None:
         if self.epoch == 2:
+            self.team.wait()  # Ctrl-C reaches all, and nobody in the middle of an operation
             raise KeyboardInterrupt
         save(self)
 
