@@ -21,8 +21,8 @@ from lsmi.settings import CHOICES, AnalysisSettings
 from lsmi.sources import Request, read_source
 from mimrl.errors import ConfigError
 from mimrl.exits import run_command
-from mimrl.launch import works_alone
 
+ALONE = "an analysis runs in one process: start evaluate_lsmi.py by itself"
 REPORT_SUFFIXES = (".csv", ".json", ".png", ".html")
 EXAMPLES = """\
 examples:
@@ -43,12 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, 2 after one message on standard error, or 130 when interrupted.
     """
-    return run_command(parser(), argv, _run, "interrupted; nothing was written")
+    return run_command(parser(), argv, _run, "interrupted; nothing was written", alone=ALONE)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if not works_alone("an analysis runs in one process: start evaluate_lsmi.py by itself"):
-        return
     settings = _settings(arguments)
     request = _request(arguments, settings)
     pairs: list[Pair] | None = None

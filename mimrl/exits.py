@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from mimrl.errors import MimrlError, MimrlWarning
+from mimrl.launch import works_alone
 
 OK, UNUSABLE, INTERRUPTED = 0, 2, 130
 
@@ -25,6 +26,7 @@ def run_command(
     *,
     misuse: Callable[[argparse.Namespace], str | None] = lambda _: None,
     intermixed: bool = False,
+    alone: str | None = None,
 ) -> int:
     """Reads the arguments of a command and does what they ask for.
 
@@ -35,6 +37,7 @@ def run_command(
         interrupted: what to say after Ctrl-C.
         misuse: what is wrong with arguments that are all right one by one; None: nothing.
         intermixed: positional arguments may stand between options.
+        alone: see :func:`guarded`.
 
     Returns:
         The exit code.
@@ -47,19 +50,22 @@ def run_command(
     problem = misuse(arguments)
     if problem is not None:
         parser.error(problem)
-    return guarded(lambda: work(arguments), interrupted)
+    return guarded(lambda: work(arguments), interrupted, alone=alone)
 
 
-def guarded(work: Callable[[], object], interrupted: str) -> int:
+def guarded(work: Callable[[], object], interrupted: str, *, alone: str | None = None) -> int:
     """Runs ``work`` and turns how it ended into an exit code, with one message where it failed.
 
     Args:
         work: what the command does.
         interrupted: what to say after Ctrl-C.
+        alone: of a command that is for one process, what to do instead of starting several, which
+            would each do all of it; None: several are all right.
     """
     try:
         with plain_warnings():
-            work()
+            if alone is None or works_alone(alone):
+                work()
     except (MimrlError, OSError) as error:  # OSError: a full disk, a folder without permission
         sys.stderr.write(f"error: {error}\n")
         return UNUSABLE

@@ -11,6 +11,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+import mimrl.datasets.__main__
+import mimrl.mi.__main__
+import mimrl.mi.infonet.command
 import mimrl.training.run
 from mimrl.command import main
 from mimrl.errors import DataWarning, NonFiniteError
@@ -137,6 +140,53 @@ class TestFailures:
         training.act = stop
         assert main(["--config", DEMO]) == 130
         assert "--resume continues" in capsys.readouterr().err
+
+
+ONE_PROCESS = [
+    (mimrl.datasets.__main__.main, ["inspect", "in.pkl"], "start 'python -m mimrl.datasets' by"),
+    (mimrl.datasets.__main__.main, ["convert", "in.pkl", "out.h5"], "by one process"),
+    (mimrl.mi.__main__.main, ["estimate", "in.csv", "--x", "a", "--y", "b"], "mi estimate' by"),
+    (mimrl.mi.__main__.main, ["benchmark", "--estimators", "ksg1", "--out", "out"], "(--jobs)"),
+    (mimrl.mi.__main__.main, ["mmg", "--max_epochs", "1"], "start 'python -m mimrl.mi mmg' by"),
+    (mimrl.mi.infonet.command.main, ["train", "--out", "out"], "python -m mimrl.mi.infonet' by"),
+]
+
+
+class TestOneOfSeveralProcesses:
+    """Under torchrun each process would do all of the work and write the same files."""
+
+    @pytest.mark.parametrize("rank", ["0", "1"])
+    @pytest.mark.parametrize(("command", "arguments", "advice"), ONE_PROCESS)
+    def test_the_first_refuses_and_none_works(
+        self, command, arguments, advice, rank, tmp_path, monkeypatch, capsys
+    ):
+        """torchrun ends the others when one has failed: the first must be the only one."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", rank)
+        assert command(arguments) == (2 if rank == "0" else 0)
+        said = capsys.readouterr()
+        assert said.out == ""
+        if rank == "0":
+            assert said.err.startswith("error: WORLD_SIZE=2 in the environment")
+            assert advice in said.err
+            assert said.err.endswith("itself, or unset WORLD_SIZE\n")
+            assert said.err.count("\n") == 1
+        else:
+            assert said.err == ""
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(("command", "arguments", "advice"), ONE_PROCESS[:3])
+    def test_a_launcher_of_one_process_is_all_right(
+        self, command, arguments, advice, tmp_path, monkeypatch, capsys
+    ):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("WORLD_SIZE", "1")
+        monkeypatch.setenv("RANK", "0")
+        assert command(arguments) == 2
+        said = capsys.readouterr().err
+        assert advice not in said
+        assert arguments[1] in said  # which is not there
 
 
 def test_script_returns_the_exit_code(tmp_path):

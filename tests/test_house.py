@@ -28,7 +28,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MAY_IMPORT = {
     "mimrl": (),
     "mimrl.errors": (),
-    "mimrl.exits": ("mimrl.errors",),
+    "mimrl.exits": ("mimrl.errors", "mimrl.launch"),
     "mimrl.launch": ("mimrl.errors",),
     "mimrl.terms": ("mimrl.errors",),
     "mimrl.pretrained": ("mimrl.errors",),

@@ -32,6 +32,7 @@ COMMANDS = {
     "inspect": "what a file holds, as it is, and what may be wrong with it",
     "convert": "one ragged HDF5 file from any file or folder, non-finite features set to 0",
 }
+ALONE = "files are read and converted by one process: start 'python -m mimrl.datasets' by itself"
 SOURCE = "file or folder; looked for here, in $MIMRL_DATA_ROOT and in ./data"
 
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _arguments(sys.argv[1:] if argv is None else argv)
-    return guarded(lambda: _run(arguments), "interrupted; nothing was written")
+    return guarded(lambda: _run(arguments), "interrupted; nothing was written", alone=ALONE)
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     return guarded(
-        lambda: _run(arguments), "interrupted; the same command goes on with what is left"
+        lambda: _run(arguments),
+        "interrupted; the same command goes on with what is left",
+        alone="a benchmark starts processes of its own (--jobs): start it by itself",
     )
 
 

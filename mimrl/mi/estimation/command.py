@@ -28,6 +28,7 @@ from mimrl.mi.estimators.table import (
 )
 
 DEFAULT, CONDITIONAL_DEFAULT = "auto", "ksg"
+ALONE = "an estimate is made by one process: start 'python -m mimrl.mi estimate' by itself"
 LONG = 90.0
 """Seconds of shuffling that are told beforehand."""
 TABLES: Mapping[str, Mapping[str, AnyEstimator]] = {
@@ -49,7 +50,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Estimates the information between columns of a file; returns the exit code."""
-    return run_command(_parser(), argv, _run, "interrupted", misuse=_misuse)
+    return run_command(_parser(), argv, _run, "interrupted", misuse=_misuse, alone=ALONE)
 
 
 def _misuse(arguments: argparse.Namespace) -> str | None:

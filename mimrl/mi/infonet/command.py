@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from mimrl.errors import ConfigError, MimrlError
+from mimrl.errors import ConfigError
+from mimrl.exits import guarded
 from mimrl.mi.infonet.estimate import FEWEST
 from mimrl.mi.infonet.loading import load_model
 from mimrl.mi.infonet.network import NetworkConfig
@@ -24,7 +25,6 @@ from mimrl.mi.infonet.running import WEIGHTS, Run, RunSettings
 from mimrl.mi.infonet.training import TrainingSettings
 from mimrl.mi.infonet.validation import Errors, family_errors, mixture_errors
 
-OK, UNUSABLE, INTERRUPTED = 0, 2, 130
 EXAMPLES = """\
 examples:
   python -m mimrl.mi.infonet train --out runs/infonet --steps 20000
@@ -68,15 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _parser().parse_args(argv)
-    try:
-        arguments.run(arguments)
-    except (MimrlError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return UNUSABLE
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on from the last state\n")
-        return INTERRUPTED
-    return OK
+    return guarded(
+        lambda: arguments.run(arguments),
+        "interrupted; the same command goes on from the last state",
+        alone="InfoNet is trained by one process: start 'python -m mimrl.mi.infonet' by itself",
+    )
 
 
 def _train(arguments: argparse.Namespace) -> None:

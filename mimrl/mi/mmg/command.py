@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded(
         lambda: _run(arguments),
         "interrupted; the same command goes on from the last checkpoint",
+        alone="an experiment runs in one process: start 'python -m mimrl.mi mmg' by itself",
     )
 
 
