@@ -194,14 +194,14 @@ def _likelihoods(
     return np.asarray([np.mean(values) if values else -np.inf for values in found])
 
 
-def moments(epochs: int) -> frozenset[int]:
-    """At most :data:`MOMENTS` epochs, evenly spaced, the last among them.
+def moments(epochs: int, most: int = MOMENTS) -> tuple[int, ...]:
+    """At most ``most`` epochs in order, evenly spaced, the last among them.
 
-    >>> sorted(moments(4)), len(moments(500))
-    ([1, 2, 3, 4], 25)
+    >>> moments(4), len(moments(500)), moments(9, most=3)
+    ((1, 2, 3, 4), 25, (3, 6, 9))
     """
-    count = min(MOMENTS, epochs)
-    return frozenset(math.ceil((k + 1) * epochs / count) for k in range(count))
+    count = min(most, epochs)
+    return tuple(math.ceil((k + 1) * epochs / count) for k in range(count))
 
 
 def epoch_batches(

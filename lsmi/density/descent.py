@@ -21,6 +21,23 @@ LogDensity = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Model:
+    """Density models of ``F`` fits: leaves with the fits in front, and what they say together.
+
+    Attributes:
+        log_density: ``(F, B, D)`` to ``(F, B)`` nats under the parameters as they are.
+        parameters: leaves; fits share nothing.
+        decayed: more of them, drawn towards 0.
+        weight_decay: decoupled decay of the latter.
+    """
+
+    log_density: LogDensity
+    parameters: Sequence[Tensor]
+    decayed: Sequence[Tensor] = ()
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
 class Descent:
     """How long and how fast.
 
@@ -31,7 +48,6 @@ class Descent:
         rate: Adam's learning rate, falling to 0 along half a cosine.
         moments: epochs after which the models are read; 0 is the start.
         seed: of the batches.
-        weight_decay: decoupled weight decay of the parameters that are decayed.
     """
 
     name: str
@@ -40,15 +56,12 @@ class Descent:
     rate: float
     moments: Collection[int]
     seed: int
-    weight_decay: float = 0.0
 
 
 def descend(
     inputs: Tensor,
     fits: Sequence[Rows],
-    parameters: Sequence[Tensor],
-    decayed: Sequence[Tensor],
-    log_density: LogDensity,
+    model: Model,
     how: Descent,
     progress: Progress,
 ) -> FloatArray:
@@ -57,9 +70,7 @@ def descend(
     Args:
         inputs: ``(F, N, D)``, each fit's in its own coordinates.
         fits: rows that each fit is trained on.
-        parameters: leaves, each with the fits in front: fits share nothing.
-        decayed: more of them, drawn towards 0.
-        log_density: ``(F, B, D)`` to ``(F, B)`` under the parameters as they are.
+        model: trained in place.
         how: length and rate.
         progress: called after each epoch.
 
@@ -72,8 +83,8 @@ def descend(
     generator = torch.Generator().manual_seed(how.seed)
     optimiser = torch.optim.AdamW(
         [
-            {"params": list(parameters), "weight_decay": 0.0},
-            {"params": list(decayed), "weight_decay": how.weight_decay},
+            {"params": list(model.parameters), "weight_decay": 0.0},
+            {"params": list(model.decayed), "weight_decay": model.weight_decay},
         ],
         lr=how.rate,
         fused=True,
@@ -82,10 +93,10 @@ def descend(
     steps = math.ceil(max(len(job) for job in jobs) / how.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.epochs * steps)
     numbers = torch.arange(len(fits), device=inputs.device).unsqueeze(1)
-    path = [_evaluate(inputs, log_density)] if 0 in how.moments else []
+    path = [_evaluate(inputs, model.log_density)] if 0 in how.moments else []
     for epoch in range(1, how.epochs + 1):
         for rows in epoch_batches(jobs, steps, how.batch_size, generator):
-            loss = -log_density(inputs[numbers, rows.to(inputs.device)]).mean(1).sum()
+            loss = -model.log_density(inputs[numbers, rows.to(inputs.device)]).mean(1).sum()
             if not torch.isfinite(loss):
                 raise NonFiniteError(f"loss of {how.name} is {loss.item()} in epoch {epoch}")
             optimiser.zero_grad()
@@ -93,7 +104,7 @@ def descend(
             optimiser.step()
             schedule.step()
         if epoch in how.moments:
-            path.append(_evaluate(inputs, log_density))
+            path.append(_evaluate(inputs, model.log_density))
         progress(1)
     return np.stack(path)
 

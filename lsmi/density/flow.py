@@ -14,13 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lsmi.density.coordinates import fit_coordinates
-from lsmi.density.descent import Descent, descend
-from lsmi.density.family import Densities, FloatArray, Progress, Rows, position
+from lsmi.density.descent import Model
+from lsmi.density.family import Rows
+from lsmi.density.trained import TrainedFamily
 from mimrl.mi.densities.spline import numbers_a_spline, rational_quadratic
 
 BOUND = 4.0  # standard deviations within which the splines bend
-MOMENTS = 10  # of a training that are kept, at most; reading one costs as much as an epoch
 
 
 @dataclass(frozen=True)
@@ -48,88 +47,42 @@ class Layer:
         return rational_quadratic(x, raw, BOUND)
 
 
-@dataclass(frozen=True)
-class Flow:
+@dataclass(frozen=True, kw_only=True)
+class Flow(TrainedFamily):
     """Autoregressive spline flows on whitened features; the candidates are moments.
 
-    The start is the identity: a Gaussian of the fit's mean and covariance.
+    The start is the identity: a Gaussian of the fit's mean and covariance. What is not listed here
+    is as in :class:`~lsmi.density.trained.TrainedFamily`.
 
     Attributes:
         transforms: splines one after the other; every second one runs through the coordinates
             backwards.
         bins: of a spline.
         hidden: width of the network that gives a coordinate's spline from those before it.
-        epochs: passes over the training rows.
-        batch_size: samples a step.
-        rate: Adam's learning rate, falling to 0 along half a cosine.
         weight_decay: decoupled decay of the weights, not of the biases: a network of weight 0
             leaves every coordinate a spline of its own.
-        seed: of initial weights and batches.
-        device: PyTorch device.
     """
+
+    title = "the flow"
+    word = "flow"
+    most_moments = 10  # reading one costs as much as an epoch
 
     transforms: int = 2
     bins: int = 8
     hidden: int = 64
-    epochs: int = 20
-    batch_size: int = 128
     rate: float = 5e-3
     weight_decay: float = 4.0
-    seed: int = 0
-    device: str = "cpu"
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One a moment, the start among them."""
-        return tuple(f"flow, epoch {epoch}" for epoch in _moments(self.epochs))
-
-    @property
-    def steps(self) -> int:
-        """One an epoch."""
-        return self.epochs
-
-    def only(self, name: str) -> Flow:
-        """The same: each fit is stopped at its own best moment."""
-        position(name, self.names)
-        return self
-
-    def quick(self) -> Flow:
-        """The same: a training that is cut short says little about where it would end."""
-        return self
-
-    def __call__(
-        self,
-        x: FloatArray,
-        labels: Rows,
-        classes: int,
-        fits: Sequence[Rows],
-        progress: Progress,
-    ) -> Densities:
-        """See :class:`~lsmi.density.family.DensityFamily`; labels are not looked at.
-
-        Raises:
-            NonFiniteError: the likelihood became NaN or infinite.
-        """
-        coordinates = fit_coordinates(x, fits, "white")
-        layers = [self._layer(len(fits), x.shape[1], number) for number in range(self.transforms)]
-        values = descend(
-            coordinates(torch.tensor(x)).float().to(self.device),
-            fits,
+    def start(self, inputs: Tensor, fits: Sequence[Rows]) -> Model:
+        """The identity: a standard normal in the white coordinates."""
+        numbers = range(self.transforms)
+        layers = [self._layer(len(fits), inputs.shape[-1], number) for number in numbers]
+        return Model(
+            lambda rows: flow_log_density(rows, layers),
             [bias for layer in layers for bias in (layer.bias, layer.last_bias)],
             [weight for layer in layers for weight in (layer.weight, layer.last)],
-            lambda rows: flow_log_density(rows, layers),
-            Descent(
-                name="the flow",
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                rate=self.rate,
-                moments=_moments(self.epochs),
-                seed=self.seed,
-                weight_decay=self.weight_decay,
-            ),
-            progress,
+            self.weight_decay,
         )
-        return Densities(self.names, values + coordinates.log_volume.numpy()[:, None])
 
     def _layer(self, fits: int, dimensions: int, number: int) -> Layer:
         """All fits start alike: the last weights and biases are 0, which is the identity."""
@@ -155,12 +108,6 @@ def flow_map(x: Tensor, layers: Sequence[Layer]) -> tuple[Tensor, Tensor]:
         log_volume = log_volume + log_slopes.sum(-1)
         x = x.flip(-1)
     return x, log_volume
-
-
-def _moments(epochs: int) -> tuple[int, ...]:
-    """The start and at most :data:`MOMENTS` epochs, evenly spaced, the last among them."""
-    count = min(MOMENTS, epochs)
-    return (0, *(math.ceil((k + 1) * epochs / count) for k in range(count)))
 
 
 @functools.lru_cache(maxsize=16)

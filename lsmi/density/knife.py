@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lsmi.density.coordinates import fit_coordinates, padded
-from lsmi.density.descent import Descent, descend
-from lsmi.density.family import Densities, FloatArray, Progress, Rows, position
+from lsmi.density.coordinates import padded
+from lsmi.density.descent import Model
+from lsmi.density.family import Rows
 from lsmi.density.starts import assignments
-from lsmi.discriminators import moments
+from lsmi.density.trained import TrainedFamily
+from lsmi.discriminators import MOMENTS
 
 SMALLEST_VARIANCE = 1e-3  # of a component at the start, in units of the fit's coordinates
 POOLED_ROWS = 10  # by which a cluster's variances are drawn towards those of all clusters
@@ -51,17 +52,14 @@ def knife_log_density(
     return torch.logsumexp(exponents, -1) - 0.5 * x.shape[-1] * math.log(2 * math.pi)
 
 
-@dataclass(frozen=True)
-class Knife:
+@dataclass(frozen=True, kw_only=True)
+class Knife(TrainedFamily):
     """KNIFE, started from the data and trained by gradient; its candidates are moments.
+
+    What is not listed here is as in :class:`~lsmi.density.trained.TrainedFamily`.
 
     Attributes:
         components: ``K``.
-        epochs: passes over the training rows.
-        batch_size: samples a step.
-        rate: Adam's learning rate, falling to 0 along half a cosine.
-        seed: of the k-means start and of the batches.
-        device: PyTorch device.
 
     Note:
         The published code starts from noise (standard normal means and factors) in whatever
@@ -70,66 +68,18 @@ class Knife:
         centre of a k-means clustering and is stopped by held-out likelihood.
     """
 
+    title = "KNIFE"
+    word = "knife"
+    most_moments = MOMENTS
+
     components: int = 5
-    epochs: int = 20
-    batch_size: int = 128
     rate: float = 3e-2
-    seed: int = 0
-    device: str = "cpu"
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One a moment, the start among them."""
-        return tuple(f"knife, epoch {epoch}" for epoch in (0, *sorted(moments(self.epochs))))
-
-    @property
-    def steps(self) -> int:
-        """One an epoch."""
-        return self.epochs
-
-    def only(self, name: str) -> Knife:
-        """The same: each fit is stopped at its own best moment."""
-        position(name, self.names)
-        return self
-
-    def quick(self) -> Knife:
-        """The same: a training that is cut short says little about where it would end."""
-        return self
-
-    def __call__(
-        self,
-        x: FloatArray,
-        labels: Rows,
-        classes: int,
-        fits: Sequence[Rows],
-        progress: Progress,
-    ) -> Densities:
-        """See :class:`~lsmi.density.family.DensityFamily`; labels are not looked at.
-
-        Raises:
-            NonFiniteError: the likelihood became NaN or infinite.
-        """
-        coordinates = fit_coordinates(x, fits, "white")
-        inputs = coordinates(torch.tensor(x))
+    def start(self, inputs: Tensor, fits: Sequence[Rows]) -> Model:
+        """A Gaussian at each centre of a k-means clustering."""
         start = _start(inputs, fits, self.components, self.seed)
         parameters = [part.float().to(self.device).requires_grad_() for part in start]
-        values = descend(
-            inputs.float().to(self.device),
-            fits,
-            parameters,
-            [],
-            lambda rows: knife_log_density(rows, *parameters),
-            Descent(
-                name="KNIFE",
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                rate=self.rate,
-                moments=(0, *moments(self.epochs)),
-                seed=self.seed,
-            ),
-            progress,
-        )
-        return Densities(self.names, values + coordinates.log_volume.numpy()[:, None])
+        return Model(lambda rows: knife_log_density(rows, *parameters), parameters)
 
 
 def _start(inputs: Tensor, fits: Sequence[Rows], components: int, seed: int) -> list[Tensor]:
