@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mimrl.mi.canonical import canonical_maps
+from mimrl.mi.canonical import INNER_FOLDS, Affine, canonical_maps, held_out_coordinates
 from mimrl.mi.estimators.samples import Pair
 
 Floats = npt.NDArray[np.float64]
@@ -21,35 +21,31 @@ Floats = npt.NDArray[np.float64]
 LARGEST_CORRELATION = 0.99999
 """A larger one is a deterministic relation, which has no density."""
 
-INNER_FOLDS = 5
-
 
 @dataclass(frozen=True)
 class Canonical:
     """Canonical coordinates of some fitting rows.
 
     Attributes:
-        centres: ``(dx,)`` and ``(dy,)``.
-        maps: ``(dx, rx)`` and ``(dy, ry)``; ``rx`` and ``ry`` are the ranks. The coordinates are
-            ``(x - centre) @ map``, strongest correlation first.
+        maps: to ``(N, rx)`` and ``(N, ry)``, strongest correlation first; ``rx`` and ``ry`` are
+            the ranks.
         correlations: ``(min(rx, ry),)`` in [0, 1), as read on rows that did not choose the
-            directions. In the sample itself even independent variables correlate: by
-            ``sqrt(d / N)`` in ``d`` dimensions.
+            directions; see :func:`~mimrl.mi.canonical.held_out_coordinates`.
     """
 
-    centres: tuple[Floats, Floats]
-    maps: tuple[Floats, Floats]
+    maps: tuple[Affine, Affine]
     correlations: Floats
 
     @classmethod
     def fit(cls, pair: Pair) -> Canonical:
         """Directions from all rows given, correlations from five inner folds of them."""
-        whole = canonical_maps(pair.x, pair.y)
-        return cls(*whole, correlations=_held_out_correlations(pair, len(_shared(whole[1]))))
+        maps = canonical_maps(pair.x, pair.y)
+        count = min(part.matrix.shape[1] for part in maps)
+        return cls(maps, _held_out_correlations(pair, count))
 
     def __call__(self, pair: Pair) -> Pair:
         """The pair in canonical coordinates."""
-        return Pair(*_mapped(pair, self.centres, self.maps))
+        return Pair(self.maps[0](pair.x), self.maps[1](pair.y))
 
 
 def gaussian_log_ratio(pair: Pair, correlations: Floats) -> Floats:
@@ -70,24 +66,9 @@ def gaussian_log_ratio(pair: Pair, correlations: Floats) -> Floats:
 
 def _held_out_correlations(pair: Pair, count: int) -> Floats:
     """Mean over folds of the correlations of directions that the other folds chose."""
-    parts = np.arange(len(pair)) % INNER_FOLDS
     found = np.zeros((INNER_FOLDS, count))
-    for number in range(INNER_FOLDS):
-        others = pair.select(np.flatnonzero(parts != number))
-        centres, maps = canonical_maps(others.x, others.y)
-        u, v = _mapped(pair.select(np.flatnonzero(parts == number)), centres, maps)
-        shared = min(u.shape[1], v.shape[1], count)
-        u, v = u[:, :shared], v[:, :shared]
+    for row, (u, v) in zip(found, held_out_coordinates(pair.x, pair.y), strict=True):
+        u, v = u[:, :count], v[:, :count]
         spread = np.sqrt((u**2).mean(axis=0) * (v**2).mean(axis=0))
-        found[number, :shared] = (u * v).mean(axis=0) / np.where(spread > 0, spread, 1.0)
+        row[: u.shape[1]] = (u * v).mean(axis=0) / np.where(spread > 0, spread, 1.0)
     return found.mean(axis=0).clip(0, LARGEST_CORRELATION)
-
-
-def _mapped(
-    pair: Pair, centres: tuple[Floats, Floats], maps: tuple[Floats, Floats]
-) -> tuple[Floats, Floats]:
-    return (pair.x - centres[0]) @ maps[0], (pair.y - centres[1]) @ maps[1]
-
-
-def _shared(maps: tuple[Floats, Floats]) -> range:
-    return range(min(maps[0].shape[1], maps[1].shape[1]))

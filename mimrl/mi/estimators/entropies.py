@@ -48,7 +48,7 @@ class Residual:
     @classmethod
     def of(cls, coordinates: Canonical) -> Residual:
         """The residual of a fit's canonical coordinates."""
-        filled = np.zeros(coordinates.maps[1].shape[1])
+        filled = np.zeros(coordinates.maps[1].matrix.shape[1])
         filled[: len(coordinates.correlations)] = coordinates.correlations
         return cls(torch.from_numpy(filled).float())
 

@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mimrl.errors import CheckpointError, MissingFileError
-from mimrl.mi.mmg.coordinates import Affine, Coordinates
+from mimrl.mi.canonical import Affine
+from mimrl.mi.mmg.coordinates import Coordinates
 from mimrl.mi.mmg.linear import LinearDenoisers
 from mimrl.mi.mmg.training import Look, Training
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimrl.errors import EstimationError
-from mimrl.mi.canonical import SMALLEST_SHARE, CanonicalMaps, canonical_maps
+from mimrl.mi.canonical import SMALLEST_SHARE, Affine, canonical_maps, held_out_coordinates
 from mimrl.mi.mmg.linear import LinearDenoisers
 
 Floats = npt.NDArray[np.float64]
@@ -22,25 +22,6 @@ Preprocess = Literal["whiten", "rescale", "none"]
 
 SMALLEST_REST = 1e-12
 """Below this unexplained share of a direction's variance y determines it, up to rounding."""
-
-INNER_FOLDS = 5
-
-
-@dataclass(frozen=True)
-class Affine:
-    """``(values - centre) @ matrix``.
-
-    Attributes:
-        centre: ``(d,)``.
-        matrix: ``(d, r)``.
-    """
-
-    centre: Floats
-    matrix: Floats
-
-    def __call__(self, values: Floats) -> Floats:
-        """``(N, d)`` to ``(N, r)``."""
-        return (values - self.centre) @ self.matrix
 
 
 @dataclass(frozen=True)
@@ -72,7 +53,7 @@ class Coordinates:
             EstimationError: y determines a direction of x, or x one of y: their information is
                 infinite.
         """
-        maps = _affine(canonical_maps(x, y))
+        maps = canonical_maps(x, y)
         correlations, rest = _held_out(x, y, min(part.matrix.shape[1] for part in maps))
         linear = LinearDenoisers.diagonal(correlations, *(part.matrix.shape[1] for part in maps))
         linear.rest_variances[: len(rest)] = rest
@@ -111,22 +92,14 @@ def _seen_from(
     return LinearDenoisers(variances, basis, slopes, rest_variances, rest_basis)
 
 
-def _affine(canonical: CanonicalMaps) -> tuple[Affine, Affine]:
-    (first, second), (left, right) = canonical
-    return Affine(first, left), Affine(second, right)
-
-
 def _held_out(x: Floats, y: Floats, count: int) -> tuple[Floats, Floats]:
     """Slopes of the canonical pairs and the variances they leave, ``(count,)`` each.
 
     Directions are chosen on four fifths of the rows, and moments are read on the rest.
     """
-    parts = np.arange(len(x)) % INNER_FOLDS
     moments = np.zeros((3, count))
-    for number in range(INNER_FOLDS):
-        held = parts == number
-        maps = _affine(canonical_maps(x[~held], y[~held]))
-        u, v = maps[0](x[held])[:, :count], maps[1](y[held])[:, :count]
+    for u, v in held_out_coordinates(x, y):
+        u, v = u[:, :count], v[:, :count]
         for row, product in enumerate((u * v, u * u, v * v)):
             moments[row, : product.shape[1]] += product.sum(axis=0)
     spread = np.sqrt(moments[1] * moments[2])

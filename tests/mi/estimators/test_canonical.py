@@ -77,14 +77,14 @@ def test_columns_that_others_determine_are_left_out():
     pair = mixed(500)
     wide = Pair(np.c_[pair.x, pair.x[:, 0] + pair.x[:, 1]], pair.y)
     fitted = Canonical.fit(wide)
-    assert fitted.maps[0].shape == (4, 3)
+    assert fitted.maps[0].matrix.shape == (4, 3)
     np.testing.assert_allclose(fitted.correlations, Canonical.fit(pair).correlations, atol=1e-6)
 
 
 def test_more_dimensions_than_rows():
     rng = np.random.default_rng(0)
     fitted = Canonical.fit(Pair(rng.normal(size=(40, 60)), rng.normal(size=(40, 2))))
-    assert fitted.maps[0].shape[1] < 40
+    assert fitted.maps[0].matrix.shape[1] < 40
     assert np.isfinite(fitted.correlations).all()
 
 

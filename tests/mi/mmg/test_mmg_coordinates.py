@@ -30,6 +30,15 @@ def test_information_of_the_linear_denoisers_does_not_depend_on_the_coordinates(
     assert values.mean() == pytest.approx(truth, abs=5e-3)
 
 
+def test_a_column_that_varies_in_one_row_only_tells_nothing():
+    """Rows that choose directions may lack it: x then has fewer of them than y."""
+    y, x, truth = coloured()
+    rare = np.zeros((len(x), 1))
+    rare[7] = 1
+    found = Coordinates.fit(np.hstack([x, rare]), y, "rescale")
+    assert found.linear.information() == pytest.approx(truth, abs=5e-3)  # as above
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_coordinates_are_what_they_are_called(kind):
     x, y, _ = coloured()
