@@ -20,6 +20,8 @@ REPHRASED = {
     "Input should be a valid number": "expected a number",
     "Input should be a valid boolean": "expected true or false",
     "Input should be ": "expected ",
+    "String should have at least 1 character": "expected text that is not empty",
+    "String should match pattern ": "expected text matching ",
 }
 
 

@@ -29,6 +29,7 @@ class PerformanceSettings(Group):
     )
     cache: str | None = Field(
         None,
+        min_length=1,
         description="folder in which hidden states of a frozen text encoder (train=none) are kept "
         "from run to run; null: computed anew in each",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from itertools import count
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from mimrl.datasets.loading import batch_rows
 from mimrl.datasets.prepare import Prepared, Samples
-from mimrl.errors import ConfigError
+from mimrl.errors import ConfigError, TrainingWarning
 from mimrl.mi.bank import KEPT_OF_A_CLASS
 from mimrl.mi.neighbours import anchor_count
 from mimrl.settings import Settings
@@ -87,9 +88,14 @@ def require_banks(settings: Settings, data: Prepared, team: Team = ALONE) -> Non
 
     Raises:
         ConfigError: ``performance.bank_size``, or a split itself, is too small for them.
+
+    Warns:
+        TrainingWarning: a setting of the bank in a run that has none, or draws nothing from it.
     """
     training = settings.training
     table = [term for term in terms(settings.data.modalities) if term.given is not None]
+    if training.stage1_passes:
+        _warn_of_idle_settings(settings, table)
     if not training.stage1_passes or not table:
         return
     made = _Drawing(settings, data, (training.stage1_batch_size or training.batch_size) * team.size)
@@ -102,6 +108,22 @@ def require_banks(settings: Settings, data: Prepared, team: Team = ALONE) -> Non
         for name, split in data.splits.items():
             rows = len(split) if name == "valid" else None
             _require(made.draws(split, table, rows=rows, neighbours=1), split, name)
+
+
+def _warn_of_idle_settings(settings: Settings, table: list[Term]) -> None:
+    """Not refused: a search varies the warm-up, and a trial run may be a short one."""
+    epochs, warmup = settings.training.epochs, settings.training.warmup_epochs
+    names = ["bank_size", "bank_dtype"]
+    if warmup >= epochs:
+        why = f"training.warmup_epochs={warmup} of training.epochs={epochs} leaves no critics"
+    elif not table:
+        names, why = ["bank_size"], "one modality has no term that draws product samples"
+    else:
+        return
+    fields = PerformanceSettings.model_fields
+    idle = [n for n in names if getattr(settings.performance, n) != fields[n].default]
+    for name in idle:
+        warnings.warn(f"performance.{name} has no effect: {why}", TrainingWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)

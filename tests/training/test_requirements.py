@@ -13,7 +13,7 @@ from training.small import small_settings
 from mimrl.command import main
 from mimrl.datasets.catalogue import open_corpus
 from mimrl.datasets.prepare import prepare
-from mimrl.errors import ConfigError, EstimationError
+from mimrl.errors import ConfigError, EstimationError, TrainingWarning
 from mimrl.mi.bank import Bank, Given, Product
 from mimrl.settings import dump, load
 from mimrl.terms import LABEL
@@ -116,8 +116,31 @@ def test_the_least_that_the_message_names_is_enough(tmp_path, overrides):
     assert train(settings, progress=False).epoch in (1, 2)
 
 
-def test_a_bank_is_not_looked_at_where_there_is_none(tmp_path):
-    settings = small_settings(tmp_path, "performance.bank_size=2", "training.epochs=1")
+@pytest.mark.parametrize(
+    ("overrides", "idle", "why"),
+    [
+        (("performance.bank_size=2", "training.epochs=1"), "bank_size", "leaves no critics"),
+        (
+            ("performance.bank_dtype=float16", "training.warmup_epochs=5"),
+            "bank_dtype",
+            "training.warmup_epochs=5 of training.epochs=3 leaves no critics",
+        ),
+        (
+            ("performance.bank_size=2", "data.modalities=[text]", "model.encoders={}"),
+            "bank_size",
+            "one modality has no term",
+        ),
+    ],
+)
+def test_settings_of_a_bank_that_is_not_there_are_told_of(tmp_path, overrides, idle, why):
+    settings = small_settings(tmp_path, "training.epochs=3", *overrides)
+    with pytest.warns(TrainingWarning, match=f"performance.{idle} has no effect: .*{why}"):
+        require_banks(settings, prepared(settings))
+
+
+def test_a_bank_of_one_modality_is_kept_as_asked_for(tmp_path):
+    only = "data.modalities=[text]", "model.encoders={}", "performance.bank_dtype=float16"
+    settings = small_settings(tmp_path, "training.epochs=3", *only)
     require_banks(settings, prepared(settings))
 
 
