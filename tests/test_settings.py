@@ -153,8 +153,14 @@ class TestRefusals:
             (["training.clip_at=.nan"], "training.clip_at: expected a finite number, got NaN"),
             (["training=5"], "training: expected a group of settings, got 5"),
             (["data.label=[1]"], "data.label: expected text or an integer, got [1]"),
-            (['performance.cache=""'], 'cache: expected text that is not empty, got ""'),
-            (["name=../x"], "name: expected text matching '^[A-Za-z0-9]"),
+            (
+                ['performance.cache=""'],
+                'performance.cache: expected text that is not empty, got ""',
+            ),
+            (
+                ["name=../x"],
+                "name: expected text matching '^[A-Za-z0-9][A-Za-z0-9._-]*$', got \"../x\"",
+            ),
             (
                 ["model.fusion=foo"],
                 "model.fusion: expected one of cubemlp, tfn, lmf, concat, crossmodal, got foo",
