@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from tqdm import tqdm
 
 from mimrl.datasets.features import FloatArray, Ragged
@@ -71,11 +72,9 @@ def with_hidden_states(
         return data
     ids = {name: samples.inputs[TEXT] for name, samples in data.splits.items()}
     digest = "" if folder is None else cache.encoder_digest(encoder.transformer)
-    precision = torch.get_float32_matmul_precision()
-    how = f"float32 {precision} {device.type} {BATCH} {POOL}"
     wanted = {
         name: States(
-            "split" if folder is None else cache.key_of(digest, tokens, how),
+            "split" if folder is None else cache.key_of(digest, tokens, _how(device)),
             tokens.offsets,
             encoder.hidden_width,
         )
@@ -90,6 +89,13 @@ def with_hidden_states(
         found = _states(run, wanted[name], place, small=small)
         splits[name] = replace(samples, inputs={**samples.inputs, TEXT: found})
     return replace(data, splits=splits)
+
+
+def _how(device: torch.device) -> str:
+    """What changes the states besides weights and texts: the code of the encoder is not ours."""
+    precision = torch.get_float32_matmul_precision()
+    code = f"torch {torch.__version__} transformers {transformers.__version__}"
+    return f"float32 {precision} {device.type} {BATCH} {POOL} {code}"
 
 
 @dataclass(frozen=True)
