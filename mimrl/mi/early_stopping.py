@@ -106,12 +106,10 @@ def split_rows(
     return order[held_back:], order[:held_back]
 
 
-def draw_batch(
-    size: int, settings: FitSettings, generator: torch.Generator, device: torch.device
-) -> Tensor:
-    """Row numbers of a batch, without replacement."""
-    order = torch.randperm(size, generator=generator)
-    return order[: settings.batch_size].to(device)
+def draw_batch(fitting: Tensor, settings: FitSettings, generator: torch.Generator) -> Tensor:
+    """Row numbers of a batch out of those for fitting, without replacement."""
+    order = torch.randperm(len(fitting), generator=generator)
+    return fitting[order[: settings.batch_size].to(fitting.device)]
 
 
 def fit_with_early_stopping(

@@ -208,16 +208,15 @@ def fit_conditional(
         Scaling.none(train.z.shape[1]) if discrete else Scaling.fit(train.z),
     )
     rows = scaled(train, scaling)
-    fit_rows, valid_rows = (
-        rows.select(part) for part in split_rows(len(train), settings, generator, train.x.device)
-    )
+    fitting, held = split_rows(len(train), settings, generator, train.x.device)
+    fit_rows, valid_rows = rows.select(fitting), rows.select(held)
     metric = regression_slopes(fit_rows.x, fit_rows.z) if settings.regression else None
     sampler = ProductSampler(fit_rows, settings, discrete, metric)
     valid_sampler = ProductSampler(valid_rows, settings, discrete, metric)
     valid_product = _joined([valid_sampler.draw(len(valid_rows), generator) for _ in range(4)])
 
     def step_loss(model: ConditionalMI) -> Tensor:
-        batch = fit_rows.select(draw_batch(len(fit_rows), settings, generator, rows.x.device))
+        batch = rows.select(draw_batch(fitting, settings, generator))
         return model.loss(batch, sampler.draw(len(batch), generator))
 
     with torch.random.fork_rng():
@@ -261,14 +260,14 @@ def fit_mutual(
     generator = torch.Generator().manual_seed(seed)
     scaling = (Scaling.fit(x), Scaling.fit(y))
     x, y = scaling[0](x), scaling[1](y)
-    fit_rows, valid_rows = split_rows(len(x), settings, generator, x.device)
+    fitting, held = split_rows(len(x), settings, generator, x.device)
 
     def step_loss(model: VariationalMI) -> Tensor:
-        rows = fit_rows[draw_batch(len(fit_rows), settings, generator, x.device)]
+        rows = draw_batch(fitting, settings, generator)
         return model.loss(x[rows], y[rows])
 
     def valid_loss(model: VariationalMI) -> Tensor:
-        return model.loss(x[valid_rows], y[valid_rows])
+        return model.loss(x[held], y[held])
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -170,10 +170,10 @@ class CopulaCritic(StoppedEstimator):
         settings = self._settings(decay)
         values: list[float] = []
         recorder: Recorder[Critic] = Recorder(training.fold, lambda model: values[-1])
-        x, y, fitting = training.x, training.y, training.fitting
+        x, y = training.x, training.y
 
         def loss(model: Critic) -> Tensor:
-            rows = fitting[draw_batch(len(fitting), settings, training.generator, x.device)]
+            rows = draw_batch(training.fitting, settings, training.generator)
             value = symmetric_infonce(model.scores(x[rows], y[rows])).mean()
             recorder.train(value)
             return -value

@@ -165,7 +165,7 @@ class _Training:
     """Likelihood training with one division of the rows for both densities."""
 
     def __init__(self, settings: FitSettings, size: int, seed: int, device: torch.device) -> None:
-        self.settings, self.device, self.seed = settings, device, seed
+        self.settings, self.seed = settings, seed
         generator = torch.Generator().manual_seed(seed)
         self.fitting, self.held = split_rows(size, settings, generator, device)
 
@@ -189,8 +189,7 @@ class _Training:
         generator = torch.Generator().manual_seed(self.seed)  # the same batches in each training
 
         def loss(density: Density) -> Tensor:
-            size = len(self.fitting)
-            rows = self.fitting[draw_batch(size, self.settings, generator, self.device)]
+            rows = draw_batch(self.fitting, self.settings, generator)
             found: Tensor = -density(v[rows], None if u is None else u[rows]).mean()
             if recorder is not None:
                 recorder.train(level - found)

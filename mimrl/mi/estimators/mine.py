@@ -102,7 +102,7 @@ class Mine(StoppedEstimator):
         recorder = Recorder(fold, value)
 
         def loss(mine: MINE) -> Tensor:
-            rows = fitting[draw_batch(len(fitting), settings, generator, x.device)]
+            rows = draw_batch(fitting, settings, generator)
             found: Tensor = mine(x[rows], y[rows])
             recorder.train(-found)
             return found

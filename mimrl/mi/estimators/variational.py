@@ -145,7 +145,7 @@ class Variational(StoppedEstimator):
         recorder = Recorder(fold, partial(_value, x=x[held], y=y[held]))
 
         def loss(model: VariationalMI) -> Tensor:
-            rows = fitting[draw_batch(len(fitting), settings, generator, x.device)]
+            rows = draw_batch(fitting, settings, generator)
             scores = model.critic(x[rows], y[rows])
             recorder.train(model.bound.value(scores.detach(), y[rows]))
             return -model.bound.objective(scores, y[rows])
