@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from lsmi.features import LABEL_RULES, CheckpointFeatures
@@ -21,6 +20,7 @@ from lsmi.settings import CHOICES, AnalysisSettings
 from lsmi.sources import Request, read_source
 from mimrl.errors import ConfigError
 from mimrl.exits import run_command
+from mimrl.mi.devices import chosen_device
 
 ALONE = "an analysis runs in one process: start evaluate_lsmi.py by itself"
 REPORT_SUFFIXES = (".csv", ".json", ".png", ".html")
@@ -90,7 +90,7 @@ def _listed(written: Sequence[Path], stem: Path) -> str:
 def _settings(arguments: argparse.Namespace) -> AnalysisSettings:
     given = {name: getattr(arguments, name) for name in NUMBERS | TEXTS}
     return AnalysisSettings(
-        **given, measures=not arguments.no_measures, device=_device(arguments.device)
+        **given, measures=not arguments.no_measures, device=chosen_device(arguments.device)
     )
 
 
@@ -196,14 +196,6 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None else super()._get_help_string(action)
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda, but PyTorch finds no GPU here; use --device cpu")
-    return name
 
 
 def _names(paths: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from mimrl.errors import ConfigError
-from mimrl.exits import guarded
+from mimrl.exits import run_command
 from mimrl.mi.benchmark.heatmap import draw_heatmap
 from mimrl.mi.benchmark.markdown import cells_markdown, totals_markdown
 from mimrl.mi.benchmark.result import BenchmarkResult
@@ -36,17 +36,11 @@ shuffled.* with --shuffled).
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures estimators on tasks with a known truth.
-
-    Args:
-        argv: arguments without the program's name; None takes those of the process.
-
-    Returns:
-        The exit code.
-    """
-    arguments = _parser().parse_args(argv)
-    return guarded(
-        lambda: _run(arguments),
+    """Measures estimators on tasks with a known truth; returns the exit code."""
+    return run_command(
+        _parser(),
+        argv,
+        _run,
         "interrupted; the same command goes on with what is left",
         alone="a benchmark starts processes of its own (--jobs): start it by itself",
     )

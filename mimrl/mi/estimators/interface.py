@@ -19,10 +19,10 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pydantic
-import torch
 from torch import Tensor
 
 from mimrl.errors import ConfigError, EstimationWarning, NonFiniteError, VarianceWarning
+from mimrl.mi.devices import checked_device
 from mimrl.mi.estimators.samples import Pair, checked_pair, checked_triple, doubts_of
 
 Floats = npt.NDArray[np.float64]
@@ -32,16 +32,7 @@ LARGE_STANDARD_ERROR = 0.1
 """Nats; above this and above a fifth of the estimate a :class:`VarianceWarning` is given."""
 
 
-def _usable(name: str) -> str:
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        text = str(error).splitlines()[0]
-        raise ValueError(f"PyTorch cannot use this device: {text}") from error
-    return name
-
-
-Device = Annotated[str, pydantic.AfterValidator(_usable)]
+Device = Annotated[str, pydantic.AfterValidator(checked_device)]
 """A PyTorch device that is there: cpu, cuda, cuda:1, mps."""
 
 

@@ -1,7 +1,6 @@
 """The commands ``python -m mimrl.mi.infonet train`` and ``evaluate``.
 
-Exit codes: 0 done; 2 the arguments or files cannot be used (one message on standard error); 130
-interrupted.
+Exit codes as in :mod:`mimrl.exits`.
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mimrl.errors import ConfigError
-from mimrl.exits import guarded
+from mimrl.exits import run_command
+from mimrl.mi.devices import chosen_device
 from mimrl.mi.infonet.estimate import FEWEST
 from mimrl.mi.infonet.loading import load_model
 from mimrl.mi.infonet.network import NetworkConfig
@@ -59,17 +57,11 @@ NETWORK_HELP = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command.
-
-    Args:
-        argv: arguments without the program's name; None takes those of the process.
-
-    Returns:
-        The exit code.
-    """
-    arguments = _parser().parse_args(argv)
-    return guarded(
-        lambda: arguments.run(arguments),
+    """Runs a command; returns the exit code."""
+    return run_command(
+        _parser(),
+        argv,
+        lambda arguments: arguments.run(arguments),
         "interrupted; the same command goes on from the last state",
         alone="InfoNet is trained by one process: start 'python -m mimrl.mi.infonet' by itself",
     )
@@ -78,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(arguments: argparse.Namespace) -> None:
     given = {k: v for k, v in vars(arguments).items() if v is not None}
     config = {k: tuple(v) if isinstance(v, list) else v for k, v in _named(given, NETWORK_HELP)}
-    settings, device = dict(_named(given, TRAINING_HELP)), _device(arguments.device)
+    settings, device = dict(_named(given, TRAINING_HELP)), chosen_device(arguments.device)
     run = Run(arguments.out, config, settings, device, arguments.start)
     writing = RunSettings(arguments.save_every, arguments.check_every, sys.stderr.isatty())
     if min(writing.save_every, writing.check_every) < 1:
@@ -90,7 +82,7 @@ def _train(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.samples < FEWEST or arguments.pairs < 1 or not 0 <= arguments.seed < 2**31:
         raise ConfigError(f"expected at least {FEWEST} samples, at least 1 pair and a seed from 0")
-    model = load_model(arguments.model, _device(arguments.device))
+    model = load_model(arguments.model, chosen_device(arguments.device))
     if arguments.file is None:
         rows = family_errors(model, arguments.samples, arguments.pairs, arguments.seed)
     else:
@@ -114,14 +106,6 @@ def _table(rows: Sequence[Errors]) -> str:
 
 def _named(given: dict[str, Any], names: dict[str, str]) -> list[tuple[str, Any]]:
     return [(name, given[name]) for name in names if name in given]
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device cuda was asked for, but PyTorch finds no GPU; use --device cpu")
-    return name
 
 
 def _parser() -> argparse.ArgumentParser:

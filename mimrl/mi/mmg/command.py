@@ -15,11 +15,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
-from mimrl.errors import ConfigError
-from mimrl.exits import guarded
+from mimrl.exits import run_command
+from mimrl.mi.devices import chosen_device
 from mimrl.mi.mmg.experiment import Experiment, run_experiment
 from mimrl.mi.mmg.results import append_result, read_results
 from mimrl.mi.mmg.training import Training
@@ -34,17 +33,11 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs what the arguments ask for.
-
-    Args:
-        argv: arguments after ``mmg``; None takes those of the process.
-
-    Returns:
-        The exit code.
-    """
-    arguments = parser().parse_args(argv)
-    return guarded(
-        lambda: _run(arguments),
+    """Runs what the arguments after ``mmg`` ask for; returns the exit code."""
+    return run_command(
+        parser(),
+        argv,
+        _run,
         "interrupted; the same command goes on from the last checkpoint",
         alone="an experiment runs in one process: start 'python -m mimrl.mi mmg' by itself",
     )
@@ -143,7 +136,7 @@ def _add(group: Any, default: Experiment, name: str, kind: type, text: str, **mo
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    device = _device(arguments.device)
+    device = chosen_device(arguments.device)
     experiments = [experiment.filled() for experiment in _experiments(arguments)]
     file = arguments.results_file
     done = [result.get("settings") for result in read_results(file)] if file else []
@@ -190,15 +183,3 @@ def _bar(experiment: Experiment, quiet: bool) -> Iterator[Any]:
             bar.set_postfix(loss=f"{training.looks[-1].loss:.3f}", best=training.chosen.step)
 
         yield progress
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"--device {name}: PyTorch cannot use it ({str(error).splitlines()[0]})"
-        ) from None
-    return name
