@@ -125,7 +125,7 @@ class StoredRows:
         file: the file that holds it.
         name: path of the data set inside the file.
         shape: its shape.
-        clean: whether it is known to hold finite values only.
+        clean: whether the file says that it holds finite values only; looked at as they are read.
         dtype: values are converted to this type as they are read.
     """
 
@@ -148,10 +148,21 @@ class StoredRows:
         """The rows of a slice.
 
         Raises:
-            DataError: the rows cannot be read: the file is damaged there.
+            DataError: the rows cannot be read: the file is damaged there; or they are not clean.
         """
         dataset = self.file.rows(self.name)
         try:
-            return np.asarray(dataset[rows]).astype(self.dtype, copy=False)
+            found = np.asarray(dataset[rows]).astype(self.dtype, copy=False)
         except (OSError, RuntimeError) as error:
             raise _damaged(self.file.path, error) from error
+        if self.clean and not np.isfinite(found).all():
+            raise self._unclean(rows.indices(self.shape[0])[0], found)
+        return found
+
+    def _unclean(self, start: int, found: npt.NDArray[np.generic]) -> DataError:
+        bad = ~np.isfinite(found).reshape(len(found), -1).all(axis=1)
+        return DataError(
+            f"{self.file.path}: expected finite values in {self.name}, as its attribute 'clean' "
+            f"says, got NaN or infinity in row {start + int(bad.argmax())}; the file was changed "
+            "after it was written: convert the original again"
+        )

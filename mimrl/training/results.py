@@ -99,7 +99,7 @@ def finish(
         name: encode(model, samples, batch_size=max(size, ENCODED), device=device, team=team)
         for name, samples in data.splits.items()
     }
-    metrics = {split: score(settings, features[split]) for split in HELD_OUT}
+    metrics = {split: score(settings, features[split], f"split {split}") for split in HELD_OUT}
     result = RunResult(folder, settings.seed, loaded.epoch, metrics)
     if team.first:
         _Ended(settings, data, loaded, features, result, seconds, team).write()

@@ -265,7 +265,8 @@ class Trainer:
     def _validate(self, critics: Critics | None, epoch: int) -> dict[str, Any]:
         """Metrics, terms and quantities on the validation split, with a bank of its own."""
         features = self._encode("valid")
-        found: dict[str, Any] = {"metrics": score(self.settings, features)}
+        where = f"validation of epoch {epoch}"
+        found: dict[str, Any] = {"metrics": score(self.settings, features, where)}
         if critics is not None:
             critics.eval()
             variables = features.variables(self.data.num_classes)
@@ -273,7 +274,7 @@ class Trainer:
                 terms = critics.readings(variables, self.steps.stage1_batch, generator)
             bad = [name for name, value in terms.items() if not math.isfinite(value)]
             if bad:
-                raise not_finite(f"validation of epoch {epoch}", bad)
+                raise not_finite(where, bad)
             found |= {"terms": terms, "quantities": self._quantities(terms)}
         return found
 

@@ -125,6 +125,22 @@ def test_non_finite_features_are_written_as_zero_and_marked_clean(tmp_path, monk
     np.testing.assert_array_equal(back.values[0:3], [[1, 0], [0, 2], [3, 4]])
 
 
+def test_a_file_that_only_says_it_is_clean_is_refused_where_it_is_not(stored):
+    """Somebody wrote into it: nothing counts its values any more, so NaN would be trained on."""
+    _, path = stored
+    with h5py.File(path, "r+") as file:
+        values = file["splits/train/sequences/audio/values"]
+        middle = len(values) // 2
+        values[middle, 0] = np.inf
+    audio = hdf5.read(path, SETTINGS).splits["train"].sequences["audio"]
+    assert np.isfinite(audio.values[:middle]).all()
+    assert np.isfinite(audio.values[middle + 1 :]).all()
+    message = f"made.h5: expected finite values in .*/train/.*audio.* infinity in row {middle}; "
+    for start in (0, middle - 2, middle):
+        with pytest.raises(DataError, match=message):
+            audio.values[start : middle + 3]
+
+
 def test_a_truncated_file_is_one_message(stored, tmp_path):
     content = stored[1].read_bytes()
     broken = tmp_path / "broken.h5"

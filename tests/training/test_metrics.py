@@ -2,9 +2,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from training.small import small_settings
 
-from mimrl.errors import DataError, ShapeError
+from mimrl.errors import DataError, NonFiniteError, ShapeError
 from mimrl.training import metrics
+from mimrl.training.inference import Features
+from mimrl.training.scoring import score
 
 SENTIMENT_NAMES = {
     "Has0_acc_2": "acc2_has0",
@@ -50,6 +54,24 @@ def test_zero_is_non_negative_or_left_out():
     prediction, label = np.array([-1.0, 1.0, 1.0]), np.array([0.0, 0.0, 2.0])
     assert metrics.sign_metrics(prediction, label, with_zero=True)[0] == pytest.approx(2 / 3)
     assert metrics.sign_metrics(prediction, label, with_zero=False)[0] == 1.0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("task", ["class", "regression"])
+def test_predictions_that_are_no_numbers_are_an_error(tmp_path, task, bad):
+    """Unlike a metric that the labels do not define: it would be written as one of those."""
+    rating = task == "regression"
+    loss = "training.loss=mae" if rating else "training.loss=ce"
+    settings = small_settings(tmp_path, f"data.target={task}", loss)
+    prediction = torch.zeros(8, 1 if rating else 2)
+    labels = torch.arange(8) % 2
+    features = Features(prediction, prediction, {}, labels.float() if rating else labels)
+    assert score(settings, features)
+    prediction[3, 0] = bad
+    with pytest.raises(
+        NonFiniteError, match="split test: 1 of 8 predictions became NaN or infinite"
+    ):
+        score(settings, features, "split test")
 
 
 def test_undefined_metrics_are_nan_not_a_crash():
