@@ -13,7 +13,6 @@ Other keys are not read. Nothing that a file asks for is run: ``.pt`` files are 
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 import zipfile
@@ -36,6 +35,7 @@ from mimrl.errors import (
     NonFiniteError,
     UnsafePickleError,
 )
+from mimrl.mi.writing import written_whole
 
 SPLIT_OF: Mapping[str, str] = MappingProxyType({"train": "train", "val": "valid", "test": "test"})
 MODALITIES = ("modal_1", "modal_2")
@@ -127,18 +127,12 @@ def write_tensors(path: str | Path, content: Mapping[str, object]) -> None:
         ConfigError: the file cannot be written.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        with written_whole(path) as beside, beside.open("wb") as file:
             torch.save(dict(content), file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: how torch reports a full disk
         raise ConfigError(f"cannot write {path}: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _pt(path: Path) -> Mapping[str, object]:

@@ -17,9 +17,10 @@ from mimrl.mi.benchmark.markdown import cells_markdown, totals_markdown
 from mimrl.mi.benchmark.result import BenchmarkResult
 from mimrl.mi.benchmark.running import Again, run_benchmark
 from mimrl.mi.benchmark.selection import GROUPS, SAMPLES
-from mimrl.mi.benchmark.store import RESULTS, write_whole
+from mimrl.mi.benchmark.store import RESULTS
 from mimrl.mi.benchmark.table import text_table
 from mimrl.mi.estimators.options import assignments
+from mimrl.mi.writing import written_whole
 
 FOLDER = Path("runs") / "mi-benchmark"
 EXAMPLES = """\
@@ -76,9 +77,11 @@ def _save(result: BenchmarkResult, folder: Path, name: str | None) -> dict[str, 
     page = table.with_suffix(".md")
     picture = folder / f"{name or 'heatmap'}.png"
     frame = result.frame()
-    write_whole(table, lambda path: frame.to_csv(path, index=False))
-    text = f"{totals_markdown(result)}\n{cells_markdown(result)}"
-    write_whole(page, lambda path: path.write_text(text, encoding="utf-8"))
+    with written_whole(table) as beside:
+        frame.to_csv(beside, index=False)
+    with written_whole(page) as beside:
+        text = f"{totals_markdown(result)}\n{cells_markdown(result)}"
+        beside.write_text(text, encoding="utf-8")
     draw_heatmap(result, picture)
     files = {"records": folder / RESULTS, "table": table, "page": page, "heat map": picture}
     return {what: str(path) for what, path in files.items()}

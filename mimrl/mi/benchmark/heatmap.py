@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from mimrl.mi.benchmark.result import CLOSE, BenchmarkResult
-from mimrl.mi.benchmark.store import write_whole
+from mimrl.mi.writing import written_whole
 
 MOST_ERROR = 0.5
 """Nats of error beyond which the colour does not change."""
@@ -57,7 +57,8 @@ def draw_heatmap(result: BenchmarkResult, path: Path | None = None) -> Figure:
     bar.set_ylabel("estimate - truth (nats)", fontsize=FONT)
     bar.tick_params(labelsize=FONT - 1)
     if path is not None:
-        write_whole(path, lambda beside: figure.savefig(beside, dpi=DOTS_PER_INCH, format="png"))
+        with written_whole(path) as beside:
+            figure.savefig(beside, dpi=DOTS_PER_INCH, format="png")
     return figure
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -40,16 +39,6 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
         self._records[record.key] = record
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Has a file written beside its place and renames it, so that no reader sees half of it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> list[Record]:

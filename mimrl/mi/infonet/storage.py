@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 from mimrl.errors import CheckpointError, MissingFileError
 from mimrl.mi.infonet.network import GridNetwork, NetworkConfig
 from mimrl.mi.infonet.training import Trainer, TrainingSettings
+from mimrl.mi.writing import written_whole
 
 LAYOUT = "mimrl-infonet-1"
 """Written into every file; another value means another version wrote it."""
@@ -33,9 +33,8 @@ def save_weights(path: Path, network: GridNetwork, about: Mapping[str, Any]) -> 
     """
     content = {"layout": LAYOUT, "kind": WEIGHTS, "config": asdict(network.config), **about}
     _write(path, dict(network.state_dict()), content)
-    beside = path.with_suffix(".json.part")
-    beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(beside, path.with_suffix(".json"))
+    with written_whole(path.with_suffix(".json")) as beside:
+        beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def load_weights(path: Path, device: torch.device | str = "cpu") -> GridNetwork:
@@ -129,10 +128,9 @@ def load_state(
 
 def _write(path: Path, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.part")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, beside, metadata={"content": json.dumps(content)})
-    os.replace(beside, path)
+    with written_whole(path) as beside:
+        save_file(plain, beside, metadata={"content": json.dumps(content)})
 
 
 def _read(path: Path, device: torch.device | str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -7,7 +7,6 @@ Nothing is pickled.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,6 +22,7 @@ from mimrl.mi.canonical import Affine
 from mimrl.mi.mmg.coordinates import Coordinates
 from mimrl.mi.mmg.linear import LinearDenoisers
 from mimrl.mi.mmg.training import Look, Training
+from mimrl.mi.writing import written_whole
 
 FORMAT = 1
 HEADER = "mimrl.mi.mmg"
@@ -71,14 +71,8 @@ def save(
     tensors = _coordinate_tensors(coordinates) | _training_tensors(training)
     plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as beside:
         save_file(plain, beside, metadata={HEADER: json.dumps(header)})
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def load(path: Path) -> Saved:
