@@ -102,7 +102,10 @@ class StoredFile:
         try:
             status = self.path.stat()
         except OSError as error:
-            raise MissingFileError(f"{self.path} cannot be read any more ({error})") from error
+            raise MissingFileError(
+                f"{self.path} cannot be read any more ({error}); leave a data file where it is "
+                "during a run, and start again"
+            ) from error
         return status.st_size, status.st_mtime_ns
 
     def _forget(self) -> None:

@@ -54,6 +54,7 @@ def encode(
     device: torch.device | str = "cpu",
     team: Team = ALONE,
     precision: Callable[[], AbstractContextManager[object]] = nullcontext,
+    workers: int = 0,
 ) -> Features:
     """Runs ``model`` over ``samples`` in evaluation mode, without gradients.
 
@@ -66,12 +67,13 @@ def encode(
         device: where to compute.
         team: processes that share the samples out; all get the features of all samples.
         precision: gives the context in which the model runs.
+        workers: processes that read and pad batches ahead.
     """
     was_training = model.training
     model.eval()
     rows, parts = [], []
     pin = torch.device(device).type == "cuda"
-    for batch in iterate(samples, batch_size, share=team.part, pin=pin):
+    for batch in iterate(samples, batch_size, share=team.part, workers=workers, pin=pin):
         with precision():
             output = model(batch.to(device))
         rows.append(batch.rows)

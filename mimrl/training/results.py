@@ -95,8 +95,16 @@ def finish(
     loaded = checkpoint.load_model(folder)
     model = loaded.model.to(device)
     size = settings.training.batch_size
+    workers = settings.performance.loader_workers
     features = {
-        name: encode(model, samples, batch_size=max(size, ENCODED), device=device, team=team)
+        name: encode(
+            model,
+            samples,
+            batch_size=max(size, ENCODED),
+            device=device,
+            team=team,
+            workers=workers,
+        )
         for name, samples in data.splits.items()
     }
     metrics = {split: score(settings, features[split], f"split {split}") for split in HELD_OUT}

@@ -341,6 +341,7 @@ class Trainer:
             device=self.device,
             team=self.team,
             precision=precision,
+            workers=self.settings.performance.loader_workers,
         )
 
     def _quantities(self, terms: Mapping[str, float]) -> dict[str, float]:

@@ -8,6 +8,8 @@ import pytest
 import torch
 from training.small import SMALL, small_settings
 
+from mimrl.datasets import loading
+from mimrl.datasets.ahead import by_processes
 from mimrl.datasets.catalogue import open_corpus
 from mimrl.datasets.prepare import prepare
 from mimrl.errors import CheckpointError, ConfigError, MissingFileError, NonFiniteError
@@ -93,6 +95,25 @@ def test_same_seed_same_numbers_other_seed_other_numbers(finished, tmp_path):
 
     assert log(again.folder) == log(result.folder)
     assert log(other.folder) != log(result.folder)
+
+
+def test_workers_read_every_pass_and_change_no_number(finished, tmp_path, monkeypatch):
+    """Two banks and three stages 2, three validations, three splits in the end."""
+    settings, result = finished
+    passes = []
+
+    def counted(make, batches, workers, *, pin):
+        passes.append(len(batches))
+        return by_processes(make, batches, workers, pin=pin)
+
+    monkeypatch.setattr(loading, "by_processes", counted)
+    performance = settings.performance.model_copy(update={"loader_workers": 2})
+    more = {"output": str(tmp_path), "performance": performance}
+    again = train(settings.model_copy(update=more), progress=False)
+    assert sorted(passes) == [1] * (2 + 3 + 3) + [3] * 3  # 128 are encoded at a time
+    assert again.metrics == result.metrics
+    predictions = [run.folder / "predictions.csv" for run in (result, again)]
+    assert predictions[0].read_bytes() == predictions[1].read_bytes()
 
 
 def test_an_existing_run_is_not_lost(finished):
