@@ -16,16 +16,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import reporting
-import torch
 
-from mimrl.errors import EstimationWarning
 from mimrl.mi.estimators.conditional import ConditionalKsg, MutualDifference
 from mimrl.mi.estimators.conditional_classifier import ConditionalClassifier
 from mimrl.mi.estimators.gaussian import ConditionalGaussian
@@ -142,11 +138,7 @@ def table(rows: Sequence[Row]) -> None:
 
 
 def options() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    found.add_argument("--json", type=Path, metavar="OUT", help="write all numbers to this file")
-    found.add_argument("--threads", type=int, default=1, help="of PyTorch; default 1")
+    found = reporting.parser(__doc__)
     found.add_argument("--samples", type=int, default=5000)
     found.add_argument("--seeds", default="3", help="3 is 0, 1, 2; 4,7 is 4 and 7")
     found.add_argument(
@@ -157,11 +149,9 @@ def options() -> argparse.ArgumentParser:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = options().parse_args(words)
-    torch.set_num_threads(arguments.threads)
+    arguments = reporting.parsed(options(), words)
     seeds, rows = reporting.seeds(arguments.seeds), []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EstimationWarning)  # counted in the table
+    with reporting.without_doubts():  # counted in the table
         for task in arguments.tasks:
             for name in arguments.estimators:
                 rows.append(measure(name, CONDITIONAL_TASKS[task], arguments.samples, seeds))

@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 import reporting
-import torch
 from sklearn.feature_selection import mutual_info_regression
 
 from mimrl.errors import SampleSizeWarning
@@ -58,8 +57,7 @@ class Drawn:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    arguments = _parser().parse_args(argv)
-    torch.set_num_threads(arguments.threads)
+    arguments = reporting.parsed(_parser(), argv)
     warnings.simplefilter("ignore", SampleSizeWarning)
     model = load_model(arguments.model)
     drawn = draw(arguments.file, arguments.samples, arguments.seed, arguments.pairs)
@@ -82,8 +80,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     by_range = shown(table("truth", ranges, columns, drawn.truth))
     by_size = shown(sizes(model, arguments))
     shuffled = independence(model, drawn, arguments.seed)
-    for name in ("file", "model"):
-        setattr(arguments, name, getattr(arguments, name) and str(getattr(arguments, name)))
     reporting.write(
         arguments.json,
         "infonet_pairs",
@@ -189,9 +185,7 @@ def independence(model: Model, drawn: Drawn, seed: int) -> dict[str, float]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = reporting.parser(__doc__, threads=2)
     parser.add_argument("file", type=Path, metavar="FILE.npz", help="groups of mixtures")
     parser.add_argument("--model", type=Path, help="weights; without it: those of the package")
     parser.add_argument("--samples", type=int, default=2000, help="of a pair; default 2000")
@@ -201,8 +195,6 @@ def _parser() -> argparse.ArgumentParser:
         "--sizes", type=int, nargs="*", default=[200, 500, 1000, 5000], help="other sample sizes"
     )
     parser.add_argument("--few", type=int, default=40, help="mixtures of a group for those")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch; default 2")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write all numbers to this file")
     return parser
 
 

@@ -10,23 +10,19 @@ below .02 nats. Beside it the published procedure, which reads the samples it wa
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
 import reporting
-import torch
 
 from lsmi import decompose
 from lsmi.published import AUTHORS, published_reading
-from lsmi.results import Quantity
+from lsmi.results import ATOMS, Quantity
 from lsmi.samples import NamedFeatures
-from mimrl.errors import EstimationWarning
 
 SAMPLES, WIDTH, LIMIT = 2000, 32, 0.02
-ATOMS = ("r", "u1", "u2", "s")
 
 
 @dataclass(frozen=True)
@@ -81,17 +77,15 @@ def report(rows: Sequence[Row]) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = reporting.parser(__doc__)
+    parser = reporting.analysis_parser(__doc__)
     parser.add_argument("--seeds", default="5", help="a number of seeds, or seeds: 3,5")
     parser.add_argument("--classes", type=int, default=2)
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--width", type=int, default=WIDTH, help="dimensions of each modality")
-    arguments = parser.parse_args(argv)
-    torch.set_num_threads(arguments.threads)
+    arguments = reporting.parsed(parser, argv)
     rows = []
     for seed in reporting.seeds(arguments.seeds):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", EstimationWarning)  # it says that nothing was found
+        with reporting.without_doubts():  # they say that nothing was found
             sizes = (arguments.classes, arguments.samples, arguments.width)
             rows.append(measure(seed, *sizes, **reporting.chosen(arguments)))
         print(f"seed {seed}: i12 {rows[-1].ours['i12'].value:.4f}, published "

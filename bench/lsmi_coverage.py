@@ -10,23 +10,19 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import reporting
-import torch
 
 from lsmi import decompose
-from lsmi.results import RAW, Quantity
+from lsmi.results import ATOMS, RAW, Quantity
 from lsmi.truth import LabelledMixture, toy
-from mimrl.errors import EstimationWarning
 
 SAMPLES, CLASSES, RHO, NOISE, DRAWS = 2000, 2, 0.5, 0.5, 1_000_000
 ALONE: dict[str, Any] = {"scaling": "none", "shuffles": 0, "measures": False}
-ATOMS = ("r", "u1", "u2", "s")
 LEAST, MOST = 0.90, 0.99
 
 
@@ -84,18 +80,16 @@ def report(rows: Sequence[Row], known: Mapping[str, float]) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = reporting.parser(__doc__)
+    parser = reporting.analysis_parser(__doc__)
     parser.add_argument("--sets", default="100", help="a number of data sets, or seeds: 3,5")
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--draws", type=int, default=DRAWS, help="of the truth")
-    arguments = parser.parse_args(argv)
-    torch.set_num_threads(arguments.threads)
+    arguments = reporting.parsed(parser, argv)
     mixture = toy(CLASSES, RHO, NOISE)
     known, rows = truth(mixture, arguments.draws), []
     for seed in reporting.seeds(arguments.sets):
         start = time.process_time()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", EstimationWarning)
+        with reporting.without_doubts():
             few = reporting.chosen(arguments)
             rows.append(measure(mixture, seed, arguments.samples, **few))
         held = [name for name in ATOMS if holds(rows[-1].found[name], known[name])]

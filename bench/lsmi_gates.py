@@ -10,24 +10,21 @@ one. Wanted: raw and adjusted totals within .03 nats.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 import reporting
-import torch
 
 from lsmi import decompose
 from lsmi.decomposition import Totals
+from lsmi.results import ATOMS
 from lsmi.truth import DRAWS, gate
-from mimrl.errors import EstimationWarning
 
 SAMPLES, NOISE, NEAR = 5000, 0.1, 0.03
 GATES = "xor,and,unique,redundant copy,xor + unique"
 ALONE: dict[str, Any] = {"scaling": "none", "bootstrap": 0, "shuffles": 0, "measures": False}
-ATOMS = ("r", "u1", "u2", "s")
 
 
 @dataclass(frozen=True)
@@ -94,18 +91,16 @@ def report(rows: Sequence[Row]) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = reporting.parser(__doc__)
+    parser = reporting.analysis_parser(__doc__)
     parser.add_argument("--seeds", default="3", help="a number of seeds, or seeds: 3,5")
     parser.add_argument("--gates", default=GATES)
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--draws", type=int, default=DRAWS, help="of the truth")
-    arguments = parser.parse_args(argv)
-    torch.set_num_threads(arguments.threads)
+    arguments = reporting.parsed(parser, argv)
     rows = []
     for name in arguments.gates.split(","):
         for seed in reporting.seeds(arguments.seeds):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", EstimationWarning)
+            with reporting.without_doubts():
                 sizes = (arguments.samples, arguments.draws)
                 rows.append(measure(name.strip(), seed, *sizes, **reporting.chosen(arguments)))
             raw, adjusted = rows[-1].worst

@@ -10,7 +10,6 @@ nats.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import reporting
-import torch
 
 from lsmi import decompose
 from lsmi.results import ADJUSTED, RAW
-from mimrl.errors import EstimationWarning
 
 SAMPLES, WIDTH, CLASSES, LIMIT = 1500, 12, 3, 0.02
 ALONE: dict[str, Any] = {"bootstrap": 0, "shuffles": 0, "measures": False}
@@ -108,15 +105,13 @@ def report(rows: Sequence[Row]) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = reporting.parser(__doc__)
+    parser = reporting.analysis_parser(__doc__)
     parser.add_argument("--seeds", default="3", help="a number of seeds, or seeds: 3,5")
     parser.add_argument("--samples", type=int, default=SAMPLES)
-    arguments = parser.parse_args(argv)
-    torch.set_num_threads(arguments.threads)
+    arguments = reporting.parsed(parser, argv)
     rows: list[Row] = []
     for seed in reporting.seeds(arguments.seeds):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", EstimationWarning)
+        with reporting.without_doubts():
             rows += measure(seed, arguments.samples, **reporting.chosen(arguments))
         print(f"seed {seed}: {rows[-1].before}", file=sys.stderr, flush=True)
     good = report(rows)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,7 +32,6 @@ from lsmi.published import AUTHORS, published_reading
 from lsmi.samples import NamedFeatures
 from lsmi.settings import from_keywords
 from lsmi.truth import toy
-from mimrl.errors import EstimationWarning
 
 TRAIN, TEST, NOISE = 1600, 400, 0.5
 CASES = "2:0,2:.5,2:.9,10:0,10:.5,10:.9"
@@ -213,7 +211,7 @@ def report(rows: Sequence[Row], loader: float) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = reporting.parser(__doc__)
+    parser = reporting.analysis_parser(__doc__)
     parser.add_argument("--seeds", default="10", help="a number of seeds, or seeds: 3,5")
     parser.add_argument("--cases", default=CASES, help="classes:rho, ...")
     parser.add_argument("--train", type=int, default=TRAIN, help="training samples")
@@ -221,16 +219,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--workers", type=int, default=0, help="of the data loader; 0 (default): in the process"
     )
-    arguments = parser.parse_args(argv)
-    torch.set_num_threads(arguments.threads)
+    arguments = reporting.parsed(parser, argv)
     warm_up()
     loader = loader_seconds(arguments.train, 10, arguments.workers)
     rows = []
     for text in arguments.cases.split(","):
         classes, rho = text.split(":")
         for seed in reporting.seeds(arguments.seeds):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", EstimationWarning)
+            with reporting.without_doubts():
                 sizes = (arguments.train, arguments.test)
                 row = measure(int(classes), float(rho), seed, sizes, reporting.chosen(arguments))
             rows.append(row)

@@ -185,23 +185,18 @@ def draw(path: Path, curves: Mapping[tuple[str, int], np.ndarray], sizes: Sequen
 
 
 def options() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    found.add_argument("--json", type=Path, metavar="OUT", help="write all numbers to this file")
+    found = reporting.parser(__doc__)
     found.add_argument("--picture", type=Path, metavar="PNG", help="write the curves to this file")
     found.add_argument("--steps", type=int, default=4000, help="a stair; as published")
     found.add_argument("--batch", type=int, nargs="+", default=[64, 128], help="rows a step")
     found.add_argument("--bounds", nargs="+", choices=BOUNDS, default=list(BOUNDS))
     found.add_argument("--critic", choices=[*CRITICS, EXACT], default="separable")
     found.add_argument("--seed", type=int, default=0)
-    found.add_argument("--threads", type=int, default=1, help="of PyTorch")
     return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = options().parse_args(argv)
-    torch.set_num_threads(arguments.threads)
+    arguments = reporting.parsed(options(), argv)
     curves: dict[tuple[str, int], np.ndarray] = {}
     rows: list[dict[str, object]] = []
     for size in arguments.batch:
@@ -222,7 +217,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"CeilingWarning: {text}", flush=True)
     if arguments.picture:
         draw(arguments.picture, curves, arguments.batch)
-    arguments.picture = arguments.picture and str(arguments.picture)
     reporting.write(arguments.json, "mi_staircase", arguments, rows=rows)
     return 0
 

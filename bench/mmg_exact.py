@@ -79,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--strengths", type=float, nargs="+", default=[2.0, 17.2, 1100.0])
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--passes", type=int, default=10)
-    arguments = parser.parse_args(argv)
+    parser.add_argument("--quick", action="store_true", help="few samples")
+    arguments = reporting.parsed(parser, argv)
     samples = 200 if arguments.quick else arguments.samples
     rows = [measure(arguments.dim, s, samples, arguments.passes) for s in arguments.strengths]
     reporting.show(

@@ -1,4 +1,4 @@
-"""What the measurements of LSMI print and write; run alone it does nothing."""
+"""What the measurements of estimates share: options, tables, files; run alone it does nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +16,31 @@ from typing import Any
 import numpy as np
 import torch
 
+from mimrl.errors import EstimationWarning
+
 QUICK = {
     "folds": 2, "repeats": 1, "discriminator_epochs": 2, "entropy_epochs": 2, "density": "classes",
 }  # fmt: skip
 
 
-def parser(text: str | None) -> argparse.ArgumentParser:
+def parser(text: str | None, *, threads: int = 1) -> argparse.ArgumentParser:
     """``--json`` and ``--threads``, with the script's own text as help."""
     found = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     found.add_argument("--json", type=Path, metavar="OUT", help="write all numbers to this file")
     found.add_argument(
-        "--threads", type=int, default=1, help="of PyTorch, for all that is timed; default 1"
+        "--threads",
+        type=int,
+        default=threads,
+        help=f"of PyTorch, for all that is timed; default {threads}",
     )
+    return found
+
+
+def analysis_parser(text: str | None) -> argparse.ArgumentParser:
+    """As :func:`parser`, with ``--set`` and ``--quick`` for :func:`chosen`."""
+    found = parser(text)
     found.add_argument(
         "--set",
         nargs="+",
@@ -39,6 +52,21 @@ def parser(text: str | None) -> argparse.ArgumentParser:
         "--quick", action="store_true", help="few epochs, to see that the script runs"
     )
     return found
+
+
+def parsed(own: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; PyTorch then has the threads that they ask for."""
+    arguments = own.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    return arguments
+
+
+@contextmanager
+def without_doubts() -> Iterator[None]:
+    """Estimates without their warnings: the tables show how good they are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EstimationWarning)
+        yield
 
 
 def chosen(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -98,4 +126,6 @@ def _plain(value: object) -> object:
         return asdict(value)
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, Path):
+        return str(value)
     raise TypeError(f"{value!r} has no place in a report")
