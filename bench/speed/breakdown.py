@@ -15,9 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from bench.speed.machine import Peak, timed
+from bench.speed.machine import Peak, counted, timed
 from bench.speed.rows import Table, number
 from bench.speed.shapes import network
 from mimrl.datasets.batches import Batch
@@ -107,13 +106,6 @@ def table(name: str, found: Sequence[Part], epoch: Mapping[str, float], peak: Pe
         note=f"Floors: {peak.flops / 1e9:.0f} GFLOP/s in a large float32 matrix product, "
         f"{peak.bandwidth / 1e9:.1f} GB/s in a large sum, both measured in the same run.",
     )
-
-
-def counted(call: Callable[[], object]) -> float:
-    """Multiplications and additions of the matrix products in one call."""
-    with FlopCounterMode(display=False) as counter:
-        call()
-    return float(counter.get_total_flops())
 
 
 def _measured(name: str, call: Callable[[], object], times: float) -> Part:

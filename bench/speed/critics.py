@@ -22,9 +22,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
-from torch.utils.flop_counter import FlopCounterMode
 
-from bench.speed.machine import TRIES, measure_peak, timed
+from bench.speed.machine import TRIES, counted, measure_peak, timed
 from bench.speed.made_critics import arguments_of, made
 from bench.speed.rows import Found, Row, Table, counted_threads, number, parser, report
 from mimrl import mi
@@ -101,13 +100,6 @@ def measure(
         for dtype, peak in peaks.items()
     )
     return Found(tuple(rows), (Table("Critics, forward and backward", header, tuple(lines), note),))
-
-
-def counted(call: Callable[[], object]) -> float:
-    """Multiplications and additions of the matrix products in one call."""
-    with FlopCounterMode(display=False) as counter:
-        call()
-    return float(counter.get_total_flops())
 
 
 def _shortest(steps: dict[str, Callable[[], None]], device: torch.device | str) -> dict[str, float]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from torch.utils.flop_counter import FlopCounterMode
 
 SIZE = 2048  # of the square matrices: 48 MiB in float32, beyond the caches of a few cores
 SWEEP = 2**26  # numbers an array: 256 MiB in float32
@@ -47,6 +48,13 @@ def measure_peak(
     x, y, z = (torch.ones(sweep, device=device, dtype=torch.float32) for _ in range(3))
     sweep_seconds = best(lambda: torch.add(x, y, out=z), device)
     return Peak(flops=2 * size**3 / product, bandwidth=3 * 4 * sweep / sweep_seconds)
+
+
+def counted(call: Callable[[], object]) -> float:
+    """Multiplications and additions of the matrix products in one call."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return float(counter.get_total_flops())
 
 
 def best(call: Callable[[], object], device: torch.device | str = "cpu") -> float:
