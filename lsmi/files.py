@@ -26,13 +26,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lsmi.samples import NamedFeatures
+from lsmi.samples import NamedFeatures, require_finite
 from mimrl.errors import (
     ConfigError,
     DataError,
     MimrlError,
     MissingFileError,
-    NonFiniteError,
     UnsafePickleError,
 )
 from mimrl.mi.writing import written_whole
@@ -233,12 +232,7 @@ def _features(value: object, key: str, path: Path) -> npt.NDArray[np.floating]:
     array = _array(value, key, path, "fiu")
     if array.ndim != 2 or 0 in array.shape:
         raise DataError(f"{path}: {key} has shape {array.shape}, expected (N, D), a row a sample")
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if len(bad):
-        raise NonFiniteError(
-            f"{path}: {key} has NaN or infinite values in {len(bad)} of {len(array)} rows, first "
-            f"in row {bad[0]}; leave these samples out or repair the features"
-        )
+    require_finite(array, f"{path}: {key}")
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 

@@ -133,6 +133,24 @@ def _stack(given: Mapping[str, NamedFeatures], which: str) -> FloatArray:
     return np.concatenate(list(arrays.values()))
 
 
+def require_finite(features: npt.NDArray[np.generic], name: str) -> None:
+    """Refuses samples with NaN or infinite features.
+
+    Args:
+        features: ``(N, D)`` numbers.
+        name: for the message.
+
+    Raises:
+        NonFiniteError: there are some; the message counts them.
+    """
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(bad):
+        raise NonFiniteError(
+            f"{name} has NaN or infinite values in {len(bad)} of {len(features)} rows, first in "
+            f"row {bad[0]}; leave these samples out or repair the features"
+        )
+
+
 def check_features(x: npt.ArrayLike, name: str, rows: int) -> FloatArray:
     """``x`` as float64 ``(rows, D)``.
 
@@ -144,12 +162,7 @@ def check_features(x: npt.ArrayLike, name: str, rows: int) -> FloatArray:
     array = np.asarray(x, dtype=np.float64)
     if array.ndim != 2 or len(array) != rows or array.shape[1] == 0:
         raise ShapeError(f"{name} has shape {array.shape}; expected ({rows}, D), a row a sample")
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if len(bad):
-        raise NonFiniteError(
-            f"{name} has NaN or infinite values in {len(bad)} of {rows} samples, "
-            f"first in row {bad[0]}; leave these samples out or repair the features"
-        )
+    require_finite(array, name)
     largest = float(np.abs(array).max(initial=0.0))
     if largest > LARGEST or 0 < largest < SMALLEST:
         raise EstimationError(
