@@ -9,14 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mimrl import __version__
 from mimrl.command import seed_list
@@ -75,17 +73,20 @@ def _run(arguments: argparse.Namespace) -> None:
     _require_optuna()
     import optuna
 
+    from mimrl.tune.signals import terminated_as_interrupted
     from mimrl.tune.storage import guarded_storage
 
     if not works_alone(ALONE):
         return
     settings = load(arguments.config, _overrides(arguments))
     name = settings.name
-    url = arguments.storage or f"sqlite:///{settings.output}/{name}/tune/study.db"
+    url = arguments.storage
+    if url is None:  # an empty one is an unset variable, and no wish for the default
+        url = f"sqlite:///{settings.output}/{name}/tune/study.db"
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        with _quiet(), guarded_storage(url), _terminated_as_interrupted():
+        with _quiet(), guarded_storage(url), terminated_as_interrupted():
             if arguments.report:
                 _report(arguments, settings, name, url)
             else:
@@ -172,23 +173,6 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, as schedulers send it before they kill, ends the search as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,8 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from mimrl.training.turns import has_ended
+
 COMPLETE, PRUNED, REFUSED, DIVERGED = "complete", "pruned", "refused", "diverged"
 RUNNING, WAITING = "running", "waiting"
 LOST, INTERRUPTED, CRASHED, SURPLUS = "lost", "interrupted", "crashed", "surplus"
@@ -19,6 +21,7 @@ FRUITLESS = (REFUSED, DIVERGED)
 
 OUTCOME, REASON, SECONDS, EPOCHS = "outcome", "reason", "seconds", "epochs"
 SCORES, CHOSEN, WORKER, BEAT, FOLDER = "scores", "best_epochs", "worker", "beat", "folder"
+SILENT = "its worker ended without a word"
 
 
 @dataclass(frozen=True)
@@ -124,14 +127,17 @@ def account(rows: Sequence[Row], total: int) -> Account:
 
 def _row(trial: FrozenTrial) -> Row:
     known = trial.user_attrs
+    outcome, reason = _outcome(trial), str(known.get(REASON, ""))
+    if outcome == RUNNING and has_ended(str(known.get(WORKER, ""))):
+        outcome, reason = LOST, SILENT  # no worker has looked since
     return Row(
         number=trial.number,
-        outcome=_outcome(trial),
+        outcome=outcome,
         value=trial.value if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
         seconds=_seconds(trial),
         epochs=int(known.get(EPOCHS, len(trial.intermediate_values))),
         params=trial.params,
-        reason=str(known.get(REASON, "")),
+        reason=reason,
         scores=known.get(SCORES, {}),
         chosen=known.get(CHOSEN, {}),
         worker=str(known.get(WORKER, "")),

@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from mimrl.training.turns import has_ended, process_name
-from mimrl.tune.ledger import BEAT, LOST, OUTCOME, REASON, WORKER
+from mimrl.tune.ledger import BEAT, LOST, OUTCOME, REASON, SILENT, WORKER
 
 INTERVAL = 20.0
 GRACE = 240.0
@@ -64,17 +64,16 @@ def silence(trial: FrozenTrial) -> float:
     return time.time() - float(trial.user_attrs.get(BEAT, begun))
 
 
-def bury(study: Study) -> list[int]:
+def bury(study: Study) -> dict[int, bool]:
     """Marks trials of dead workers as lost, and has each tried again up to ``RETRIES`` times.
 
     Returns:
-        Numbers of the trials that were found lost now, by this worker.
+        Number of each trial that was found lost now, by this worker -> whether it is tried again.
     """
-    found = []
+    found = {}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if is_dead(trial) and fail(study, trial.number, LOST, "its worker ended without a word"):
-            retry(study, trial)
-            found.append(trial.number)
+        if is_dead(trial) and fail(study, trial.number, LOST, SILENT):
+            found[trial.number] = retry(study, trial)
     return found
 
 
@@ -91,8 +90,16 @@ def fail(study: Study, number: int, outcome: str, reason: str) -> bool:
     return True
 
 
-def retry(study: Study, trial: FrozenTrial) -> None:
-    """Puts the settings of a lost trial into the queue, unless they were lost too often."""
+def retry(study: Study, trial: FrozenTrial) -> bool:
+    """Puts the settings of a lost trial into the queue, unless they were lost too often.
+
+    Returns:
+        Whether they are in the queue now; also not where none were drawn yet.
+    """
     history = [*trial.user_attrs.get(RETRY_OF, []), trial.number]
-    if trial.params and len(history) <= RETRIES:
-        study.enqueue_trial(dict(trial.params), user_attrs={RETRY_OF: history})
+    # what it was to try again, and had not drawn yet, it hands on
+    settings = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    if not settings or len(history) > RETRIES:
+        return False
+    study.enqueue_trial(settings, user_attrs={RETRY_OF: history})
+    return True

@@ -56,25 +56,29 @@ def draw_importances(shares: Mapping[str, float], trials: int, path: Path) -> No
 
 
 def draw_history(rows: Sequence[Row], metric: str, lower: bool, path: Path) -> None:
-    """Every trial's value, pruned ones apart, and the best so far."""
+    """Every trial's value, pruned ones apart, and the best so far; one trial at least has one."""
     figure = _figure(9, 4.5)
     axis = figure.subplots()
     for outcome, colour, marker in ((COMPLETE, "tab:blue", "o"), (PRUNED, "0.65", "x")):
         chosen = [row for row in rows if row.outcome == outcome and row.value is not None]
         values = [row.value or 0.0 for row in chosen]
         numbers = [row.number for row in chosen]
-        axis.scatter(numbers, values, s=22, c=colour, marker=marker, label=outcome)
+        if chosen:
+            axis.scatter(numbers, values, s=22, c=colour, marker=marker, label=outcome, zorder=3)
     done = [row for row in rows if row.outcome == COMPLETE and row.value is not None]
     so_far: list[float] = []
     for row in done:
         so_far.append((min if lower else max)([*so_far[-1:], row.value or 0.0]))
-    axis.step([row.number for row in done], so_far, where="post", color="tab:red", label="best")
+    if done:  # up to the last trial, which may have been pruned
+        numbers = [*(row.number for row in done), max(row.number for row in rows)]
+        line = [*so_far, so_far[-1]]
+        axis.step(numbers, line, where="post", color="tab:red", label="best complete so far")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("trial")
     axis.set_ylabel(f"valid {metric}")
     axis.set_title("Best validation value of each trial", fontsize=11)
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)  # beside the points
     _save(figure, path)
 
 

@@ -15,8 +15,9 @@ from optuna.study import Study
 from mimrl.settings import Settings, dump
 from mimrl.training.costs import duration
 from mimrl.training.tracking import write_text
-from mimrl.tune.ledger import COMPLETE, FAILED, PRUNED, RUNNING, WAITING, Row, account, best, read
+from mimrl.tune.ledger import COMPLETE, PRUNED, RUNNING, WAITING, Row, account, best, read
 from mimrl.tune.pictures import draw_history, draw_importances, importances
+from mimrl.tune.space import Range
 from mimrl.tune.study import Plan, recorded
 from mimrl.tune.trials import trial_name
 
@@ -41,8 +42,9 @@ def write_reports(study: Study, plan: Plan, name: str, folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     rows = read(study)
     winner = best(rows, plan.lower)
-    write_text(folder / TRIALS, _table(rows))
-    draw_history(rows, plan.metric, plan.lower, folder / HISTORY)
+    write_text(folder / TRIALS, _table(plan, rows))
+    if any(row.value is not None for row in rows):
+        draw_history(rows, plan.metric, plan.lower, folder / HISTORY)
     shares = importances(study)
     if shares:
         complete = sum(row.outcome == COMPLETE for row in rows)
@@ -77,8 +79,9 @@ def _yaml(value: Any) -> str:
     return str(value) if plain else json.dumps(value)
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(plan: Plan, rows: Sequence[Row]) -> str:
     keys = sorted({key for row in rows for key in row.params})
+    ranges = {item.key: item for item in plan.space.items if isinstance(item, Range)}
     records = [
         {
             "trial": row.number,
@@ -91,11 +94,13 @@ def _table(rows: Sequence[Row]) -> str:
             "reason": row.reason,
             "scores": json.dumps(dict(row.scores)),
             "best_epochs": json.dumps(dict(row.chosen)),
-            **{key: row.params.get(key) for key in keys},
+            **dict.fromkeys(keys),
+            **{k: ranges[k].rounded(v) if k in ranges else v for k, v in row.params.items()},
         }
         for row in rows
     ]
-    return str(pd.DataFrame(records).to_csv(index=False))
+    # objects: whole numbers stay so beside trials that have none
+    return str(pd.DataFrame(records, dtype=object).to_csv(index=False))
 
 
 def _counts(rows: Sequence[Row]) -> str:
@@ -104,13 +109,14 @@ def _counts(rows: Sequence[Row]) -> str:
     return ", ".join(f"{count} {name}" for name, count in outcomes.items()) or "no trials"
 
 
-def _hours(rows: Sequence[Row]) -> str:
-    seconds = account(rows, 0).seconds
-    return f"{seconds / 3600:.2f} h ({duration(seconds)}) over all workers"
+def _cost(rows: Sequence[Row]) -> str:
+    return f"{duration(account(rows, 0).seconds)} over all workers"
 
 
 def _summary(plan: Plan, rows: Sequence[Row], winner: Row | None, folder: Path) -> str:
-    lines = [f"\n{_counts(rows)}; cost {_hours(rows)}"]
+    lines = [f"\n{_counts(rows)}; cost {_cost(rows)}"]
+    if any(row.outcome == RUNNING for row in rows):
+        lines.append("other workers are still at it: the last one to end writes the final report")
     if winner is None:
         return "\n".join(
             [*lines, "no trial is complete: there is no best yet", f"report: {folder}"]
@@ -144,7 +150,9 @@ def _page(
     else:
         parts += [_best_part(plan, rows, winner, folder), _top_part(plan, rows)]
         parts.append(_importance_part(shares, rows))
-    parts += [f"![history]({HISTORY})", _trouble_part(rows), _space_part(plan)]
+    if any(row.value is not None for row in rows):
+        parts.append(f"![history]({HISTORY})")
+    parts += [_trouble_part(rows), _space_part(plan)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -152,15 +160,21 @@ def _what(plan: Plan, rows: Sequence[Row]) -> str:
     many = ", ".join(map(str, plan.seeds))
     seeds = f"mean over seeds {many}" if len(plan.seeds) > 1 else f"seed {many}"
     better = "lower" if plan.lower else "higher"
-    finished = [row for row in rows if row.finished]
-    epochs = sum(row.epochs for row in finished)
-    full = len(finished) * plan.epochs * len(plan.seeds)
-    saved = f"{epochs} of {full} epochs were trained ({epochs / full:.0%})" if full else ""
+    judged = [row for row in rows if row.outcome in (COMPLETE, PRUNED)]
+    epochs = sum(row.epochs for row in judged)
+    full = sum(_epochs(plan, row) for row in judged) * len(plan.seeds)
+    share = f"{epochs} of {full} epochs ({epochs / full:.0%})" if full else ""
+    saved = f"complete and pruned ones trained {share}; " if full else ""
     return (
         f"Value of a trial: valid {plan.metric} of the best epoch ({better} is better), {seeds}. "
         "The test split was not read.\n\n"
-        f"{_counts(rows)}; {saved}; cost {_hours(rows)}."
+        f"{_counts(rows)}; {saved}cost {_cost(rows)}."
     )
+
+
+def _epochs(plan: Plan, row: Row) -> int:
+    """Epochs that a trial wanted to train with each seed."""
+    return int(row.params.get("training.epochs", plan.settings.training.epochs))
 
 
 def _best_part(plan: Plan, rows: Sequence[Row], winner: Row, folder: Path) -> str:
@@ -178,9 +192,9 @@ def _best_part(plan: Plan, rows: Sequence[Row], winner: Row, folder: Path) -> st
         f"```\n{final_command(folder)}\n```\n\n"
         f"Its searched settings (`{BEST}` has all settings):"
         f"\n\n```\n{settings}\n```\n\n"
-        f"Its checkpoint is in `{winner.folder}` on {winner.worker.partition('/')[0]}; those of "
-        f"other trials are removed, their logs (`trials/{trial_name(0)}/seed0/log.jsonl` and so "
-        "on) stay."
+        f"Its checkpoint{'s are' if len(plan.seeds) > 1 else ' is'} in `{winner.folder}` on "
+        f"{winner.worker.partition('/')[0]}; those of other trials are removed, their logs "
+        f"(`trials/{trial_name(0)}/seed{plan.seeds[0]}/log.jsonl` and so on) stay."
     )
 
 
@@ -225,13 +239,12 @@ def _trouble_part(rows: Sequence[Row]) -> str:
     if not lines:
         return ""
     head = ["| trial | outcome | reason |", "|---|---|---|"]
-    counted = ", ".join(FAILED)
     return (
         "## Trials without a value\n\n"
         + "\n".join([*head, *lines])
         + (
-            f"\n\nRefused and diverged ones count as trials; {counted} ones do not, and all but "
-            "crashed ones were tried again."
+            "\n\nRefused and diverged ones count as trials; lost, interrupted and crashed ones do "
+            "not. The settings of lost and interrupted ones are tried again, at most twice."
         )
     )
 

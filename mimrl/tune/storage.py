@@ -53,16 +53,15 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
         if url.startswith(prefix) and url != prefix:
             _file(Path(url.removeprefix(prefix)), url, create)
     if url.startswith(JOURNAL) and url != JOURNAL:
-        _check_journal(Path(url.removeprefix(JOURNAL)), url)
-        file = url.removeprefix(JOURNAL)
-        return JournalStorage(JournalFileBackend(file, lock_obj=_Mending(file)))
+        return _journal(url.removeprefix(JOURNAL), url)
     try:
         return _database(url)
     except ArgumentError as error:
         raise ConfigError(f"--storage {shown(url)} names no storage; {FORMS}") from error
     except ImportError as error:
         raise ConfigError(
-            f"--storage {shown(url)}: the driver of this database is not installed ({error})"
+            f"--storage {shown(url)}: the driver of this database is not installed "
+            f"({_reason(error)})"
         ) from error
     except (SQLAlchemyError, StorageInternalError) as error:
         raise ConfigError(f"--storage {shown(url)} cannot be opened: {_reason(error)}") from error
@@ -90,6 +89,14 @@ def guarded_storage(url: str) -> Iterator[None]:
             f"the storage {shown(url)} failed: {_reason(error)}; the same command goes on when it "
             "is back"
         ) from error
+
+
+def _journal(file: str, url: str) -> JournalStorage:
+    _check_journal(Path(file), url)
+    try:
+        return JournalStorage(JournalFileBackend(file, lock_obj=_Mending(file)))
+    except OSError as error:
+        raise ConfigError(f"--storage {url} cannot be opened: {error}") from error
 
 
 def _database(url: str) -> RDBStorage:

@@ -76,8 +76,8 @@ def assignments(tree: Mapping[str, Any], key: str, value: Any) -> Iterator[tuple
             node: Any = tree
             for name in path[:-1]:
                 node = node[name]
-            if node.get(KIND) != value:
-                yield ".".join(path[:-1]), value
+            same = node.get(KIND) == value  # then its other settings stay
+            yield ".".join(path if same else path[:-1]), value
         else:
             yield ".".join(path), value
 

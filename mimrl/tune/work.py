@@ -37,6 +37,7 @@ from mimrl.tune.ledger import (
     best,
     read,
 )
+from mimrl.tune.signals import held
 from mimrl.tune.study import Plan
 from mimrl.tune.trials import Result, Trials, remove_losers
 
@@ -75,15 +76,17 @@ class Worker:
         """Works until the study has its trials, or until the time is up.
 
         Raises:
-            ConfigError: the first trials all came to nothing.
+            ConfigError: the first trials all came to nothing, now or in an earlier call.
             KeyboardInterrupt: passed on after the present trial was put back into the queue.
         """
         while True:
-            for number in life.bury(self.study):
-                self.say(f"trial {number} was lost with its worker; it is tried again")
+            for number, back in life.bury(self.study).items():
+                again = "it is tried again" if back else "it is given up"
+                self.say(f"trial {number} was lost with its worker; {again}")
             rows = read(self.study)
             if sum(row.counts for row in rows) >= self.total:
                 if not self._suspicious():
+                    require_fruit(rows, self.total)
                     return
                 time.sleep(POLL)
             elif time.monotonic() >= self._until:
@@ -98,27 +101,38 @@ class Worker:
         return any(life.silence(trial) > 3 * life.INTERVAL for trial in running)
 
     def _one(self) -> None:
-        trial = self.study.ask()
-        if self._is_surplus(trial.number):
-            life.fail(self.study, trial.number, SURPLUS, "another worker took the last one")
-            return
+        trial = None
         started = time.perf_counter()
         try:
-            with life.Beating(trial):
-                result = self.trials.run(trial)
-            seconds = time.perf_counter() - started
-            self._record(trial, result, seconds)
-        except UpdateFinishedTrialError:
-            self.say(f"trial {trial.number} was taken for lost by another worker and is dropped")
-            return
+            with held():  # a trial of unknown number could not be put back
+                trial = self.study.ask()
+            if not self._ran(trial, started):
+                return
         except BaseException as error:
-            self._broken_off(trial, error, time.perf_counter() - started)
+            if trial is not None:
+                with held():
+                    self._broken_off(trial, error, time.perf_counter() - started)
             raise
         rows = read(self.study)
         winner = best(rows, self.plan.lower)
         remove_losers(self.trials.folder, rows, winner)
         self.say(trial_line(rows, trial.number, self.plan, account(rows, self.total)))
         require_fruit(rows, self.total)
+
+    def _ran(self, trial: optuna.Trial, started: float) -> bool:
+        """Runs a trial and records how it ended; False where it is not this worker's any more."""
+        if self._is_surplus(trial.number):
+            life.fail(self.study, trial.number, SURPLUS, "another worker took the last one")
+            return False
+        try:
+            with life.Beating(trial):
+                result = self.trials.run(trial)
+            with held():
+                self._record(trial, result, time.perf_counter() - started)
+        except UpdateFinishedTrialError:
+            self.say(f"trial {trial.number} was taken for lost by another worker and is dropped")
+            return False
+        return True
 
     def _is_surplus(self, number: int) -> bool:
         """Whether enough trials stand before this one.
@@ -158,10 +172,12 @@ class Worker:
         except UpdateFinishedTrialError:
             return
         outcome = INTERRUPTED if interrupted else CRASHED
-        failed = life.fail(self.study, number, outcome, f"{type(error).__name__}: {error}")
+        reason = "Ctrl-C or SIGTERM" if interrupted else f"{type(error).__name__}: {error}"
+        failed = life.fail(self.study, number, outcome, reason)
         if failed and interrupted:
             same = next(t for t in self.study.get_trials(deepcopy=False) if t.number == number)
-            life.retry(self.study, same)
+            back = life.retry(self.study, same)
+            self.say(f"trial {number} was interrupted" + ("; it is tried again" if back else ""))
         remove_losers(self.trials.folder, rows := read(self.study), best(rows, self.plan.lower))
 
 
@@ -184,9 +200,12 @@ def first_line(plan: Plan, rows: list[Row], total: int, where: str) -> str:
     state = account(rows, total)
     lower = "lower" if plan.lower else "higher"
     seeds = f", mean over seeds {', '.join(map(str, plan.seeds))}" if len(plan.seeds) > 1 else ""
+    done = f"{state.finished} of {total} trials done"
+    if state.finished > total:
+        done = f"{state.finished} trials done, more than the {total} asked for"
     keys = "".join(f"\n  {k}: {json.dumps(v)}" for k, v in plan.space.as_dict().items())
     return (
-        f"study in {where}: {state.finished} of {total} trials done, {state.workers} running\n"
+        f"study in {where}: {done}, {state.workers} running\n"
         f"objective: best epoch's valid {plan.metric} ({lower} is better){seeds}; test is not read"
         f"\nsearched:{keys}"
     )

@@ -15,6 +15,9 @@ from mimrl.errors import CheckpointError, ConfigError
 from mimrl.training.turns import process_name
 from mimrl.tune import ledger, life
 from mimrl.tune.ledger import COMPLETE, INTERRUPTED, LOST, PRUNED, REFUSED, SURPLUS, account, read
+from mimrl.tune.signals import held
+from mimrl.tune.study import suggested
+from mimrl.tune.work import first_line
 
 FORK = multiprocessing.get_context("fork")  # no second import of torch
 
@@ -153,6 +156,8 @@ def test_a_killed_worker_s_trial_is_found_and_tried_again(url, tmp_path):
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.join(30)
+    assert [row.outcome for row in read(made.study)] == [LOST]  # also before a worker looks
+    assert "0 running" in first_line(made.plan, read(made.study), 3, url)
     said = []
     again = worker(url, tmp_path, 3, say=said.append)
     again.run()
@@ -168,23 +173,23 @@ def test_silence_counts_as_death_where_processes_cannot_be_seen(url, tmp_path, m
     trial.suggest_float("training.clip_at", 0.0001, 1.0)
     trial.set_user_attr("worker", "another-host:1")
     trial.set_user_attr("beat", time.time() - life.GRACE + 30)
-    assert life.bury(one.study) == []
+    assert life.bury(one.study) == {}
     assert one._suspicious()
     trial.set_user_attr("beat", time.time() - life.GRACE - 1)
-    assert life.bury(one.study) == [0]
-    assert life.bury(one.study) == []
+    assert life.bury(one.study) == {0: True}
+    assert life.bury(one.study) == {}
     one.run()
     assert outcomes(one.study) == [LOST, COMPLETE, COMPLETE]
 
 
 def test_a_trial_that_is_lost_again_and_again_is_given_up(tmp_path):
     one = worker(InMemoryStorage(), tmp_path, 9)
-    for _ in range(life.RETRIES + 1):
+    for again in range(life.RETRIES + 1):
         trial = one.study.ask()
         trial.suggest_float("training.clip_at", 0.0001, 1.0)
         trial.set_user_attr("worker", "another-host:1")
         trial.set_user_attr("beat", 0.0)
-        assert life.bury(one.study) == [trial.number]
+        assert life.bury(one.study) == {trial.number: again < life.RETRIES}
     assert not one.study.get_trials(states=(TrialState.WAITING,))
     values = {trial.params["training.clip_at"] for trial in one.study.trials}
     assert len(values) == 1
@@ -228,19 +233,89 @@ def test_an_interrupted_trial_is_put_back(url, tmp_path):
     class Stopped(Formula):
         def run(self, trial):
             if trial.number == 1:
-                self.plan.space.settings(life_draw(trial))
+                self.plan.space.settings(suggested(trial))
                 raise KeyboardInterrupt
             return super().run(trial)
 
-    from mimrl.tune.study import suggested as life_draw
-
     one.trials = Stopped(one.plan, tmp_path)
+    said = []
+    one.say = said.append
     with pytest.raises(KeyboardInterrupt):
         one.run()
     assert outcomes(one.study) == [COMPLETE, INTERRUPTED, "waiting"]
+    assert read(one.study)[1].reason == "Ctrl-C or SIGTERM"
+    assert said[-1] == "trial 1 was interrupted; it is tried again"
     worker(url, tmp_path, 3).run()
     assert outcomes(one.study) == [COMPLETE, INTERRUPTED, COMPLETE, COMPLETE]
     assert params(one.study)[1] == params(one.study)[2]
+
+
+@pytest.mark.parametrize("moment", ["ask", "fail", "retry"])
+def test_ctrl_c_cannot_part_a_trial_from_its_record(tmp_path, monkeypatch, moment):
+    """Once while the trial is asked for; a second time while the first one is being recorded."""
+    one = worker(InMemoryStorage(), tmp_path, 2)
+    monkeypatch.setattr(life, "RETRIES", 1)
+    place = one.study if moment == "ask" else life
+    original, times = getattr(place, moment), []
+
+    def pressed(*arguments):
+        found = original(*arguments)
+        if not times:
+            times.append(moment)
+            signal.raise_signal(signal.SIGINT)
+        return found
+
+    class Stopped(Formula):
+        def run(self, trial):
+            self.plan.space.settings(suggested(trial))
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, moment, pressed)
+    if moment != "ask":
+        one.trials = Stopped(one.plan, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        one.run()
+    assert times
+    # interrupted before anything was drawn, a trial leaves nothing to try again
+    assert outcomes(one.study) == [INTERRUPTED] + ["waiting"] * (moment != "ask")
+    one.trials = Formula(one.plan, tmp_path)
+    one.run()
+    assert outcomes(one.study) == [INTERRUPTED, COMPLETE, COMPLETE]
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    reached = []
+
+    def pressed():
+        with held():
+            for number in (1, 2):
+                signal.raise_signal(signal.SIGINT)
+                reached.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        pressed()
+    assert reached == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_signals_that_are_ignored_stay_so():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
+    try:
+        with held():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_retry_that_ends_before_it_draws_hands_its_settings_on(tmp_path):
+    one = worker(InMemoryStorage(), tmp_path, 9)
+    one.study.enqueue_trial({"training.clip_at": 0.125})
+    trial = one.study.ask()
+    trial.set_user_attr("worker", "another-host:1")
+    trial.set_user_attr("beat", 0.0)
+    assert life.bury(one.study) == {0: True}
+    assert one.study.ask().suggest_float("training.clip_at", 0.0001, 1.0) == 0.125
 
 
 def test_a_bug_ends_the_search_and_its_trial_does_not_count(tmp_path):
@@ -264,6 +339,19 @@ def test_a_search_in_which_everything_is_refused_ends_early(tmp_path):
         one.run()
     assert "- nobody wants this" in str(caught.value)
     assert outcomes(one.study) == [REFUSED] * 10
+    again = worker(one.study._storage, tmp_path, 10)  # it has its trials, and they are no better
+    with pytest.raises(ConfigError, match="all 10 trials were refused or diverged"):
+        again.run()
+
+
+def test_more_trials_than_are_asked_for(tmp_path):
+    one = worker(InMemoryStorage(), tmp_path, 3)
+    one.run()
+    rows = read(one.study)
+    assert "3 trials done, more than the 2 asked for, 0 running" in first_line(
+        one.plan, rows, 2, ""
+    )
+    assert "3 of 3 trials done, 0 running" in first_line(one.plan, rows, 3, "")
 
 
 def test_refused_trials_count_and_the_search_goes_on(tmp_path):
