@@ -19,7 +19,8 @@ class PerformanceSettings(Group):
     )
     compile: bool = Field(
         False,
-        description="torch.compile of the network; needs a C++ compiler, first steps take long",
+        description="torch.compile of the network; needs a C++ compiler, first steps take long; "
+        "draws other dropout from the same seed",
     )
     loader_workers: int = Field(
         0,
