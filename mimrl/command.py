@@ -7,13 +7,15 @@ error); 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 
 from mimrl import __version__
-from mimrl.exits import guarded
-from mimrl.launch import first_process, launched
+from mimrl.exits import OK, guarded
+from mimrl.launch import first_process, launched, process_count
 from mimrl.settings import Settings, dump, load
 from mimrl.settings.help import render
 
@@ -36,13 +38,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    arguments = _parser().parse_intermixed_args(argv)
+    arguments = _arguments(argv)
+    if arguments is None:
+        return OK
     interrupted = "interrupted; the same command with --resume continues"
     if launched():
         from mimrl.training.alarm import guarded_together
 
         return guarded_together(lambda: _run(arguments), interrupted)
     return guarded(lambda: _run(arguments), interrupted)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace | None:
+    """What the command line says; None where the first of several processes ends with a message.
+
+    The others leave well: a launcher would end the first one before it has spoken.
+    """
+    if first_process():
+        return _parser().parse_intermixed_args(argv)
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            return _parser().parse_intermixed_args(argv)
+    except SystemExit:
+        return None
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -63,7 +81,13 @@ def _run(arguments: argparse.Namespace) -> None:
         say=_say if len(seeds) > 1 and first_process() else None,
     )
     if first_process():
-        sys.stdout.write(f"{summary.table()}\n\nresults: {summary.folder}\n")
+        sys.stdout.write(f"{summary.table()}\n{_together(settings)}\nresults: {summary.folder}\n")
+
+
+def _together(settings: Settings) -> str:
+    """A line on the processes that trained together; empty where there was one."""
+    count, size = process_count(), settings.training.batch_size
+    return f"{count} processes, batches of {count} x {size} samples\n" if count > 1 else ""
 
 
 def _say(line: str) -> None:

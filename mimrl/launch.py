@@ -14,9 +14,14 @@ from mimrl.errors import ConfigError
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
+def process_count() -> int:
+    """Processes that train together; 1 without a launcher."""
+    return max(_number("WORLD_SIZE", 1), 1)
+
+
 def launched() -> bool:
     """Whether this is one of several processes that train together."""
-    return _number("WORLD_SIZE", 1) > 1
+    return process_count() > 1
 
 
 def first_process() -> bool:

@@ -14,6 +14,7 @@ wraps, so that their weights keep their names.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -256,5 +257,5 @@ def _collective() -> Iterator[None]:
         raise ProcessError(
             "another process of this training ended or cannot be reached; where no message of its "
             "own says why, it was killed from outside: look at its memory "
-            f"(the backend says: {said[0][:MOST_SAID]})"
+            f"(the backend says: {textwrap.shorten(said[0], MOST_SAID, placeholder=' ...')})"
         ) from error

@@ -6,7 +6,9 @@ import pytest
 from training.launching import side_by_side
 from training.small import small_settings
 
+from mimrl.errors import ProcessError
 from mimrl.settings import dump
+from mimrl.training.team import _collective
 
 FAILING = """
 import sys
@@ -123,9 +125,30 @@ def test_what_all_processes_refuse_can_be_caught_by_all_and_another_training_beg
         assert ended.stdout == "name=... starts another\ntrained\n"
 
 
+COMMAND = "import sys; from mimrl.command import main; sys.exit(main(sys.argv[1:]))"
+
+
+@pytest.mark.parametrize(
+    ("argument", "said", "code"),
+    [("--nope", "unrecognized arguments: --nope", 2), ("--help", "usage: ", 0)],
+)
+def test_what_the_command_line_is_told_is_told_once(argument, said, code):
+    """By the first process, which nothing ends before; the other one leaves well."""
+    ended = side_by_side(COMMAND, argument)
+    assert [process.returncode for process in ended] == [code, 0]
+    assert said in ended[0].stdout + ended[0].stderr
+    assert ended[1].stdout + ended[1].stderr == ""
+
+
+def test_a_long_message_of_a_backend_is_cut_between_words():
+    words = "Read error: " + "connection reset by peer " * 20
+    with pytest.raises(ProcessError, match=r"by peer connection( \w+)* \.\.\.\)$"), _collective():
+        raise RuntimeError(f"{words}\nwhere it happened")
+
+
 def test_an_error_of_all_processes_is_said_once(tmp_path):
     ended = side_by_side(
-        "import sys; from mimrl.command import main; sys.exit(main(sys.argv[1:]))",
+        COMMAND,
         *("--config", "configs/demo.yaml", "training.epochs=none", f"output={tmp_path}"),
     )
     assert [process.returncode for process in ended] == [2, 2]

@@ -19,5 +19,6 @@ def test_the_command_under_a_launcher(tmp_path, launcher):
     ended = launched(launcher, "train.py", "--config", str(file))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("epoch chosen by valid accuracy") == 1
+    assert "\n2 processes, batches of 2 x 32 samples\n\nresults: " in ended.stdout
     report = json.loads((tmp_path / "run" / "seed0" / "metrics.json").read_text())
     assert (report["processes"], report["global_batch_size"]) == (2, 64)
