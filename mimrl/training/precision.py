@@ -29,11 +29,13 @@ def require_usable(settings: PerformanceSettings, device: torch.device) -> None:
     """Raises before data are read and texts encoded where a training would be refused after it.
 
     Raises:
-        ConfigError: a type that the device cannot use, or compilation without a compiler.
+        ConfigError: a type that the device cannot use, or compilation without a compiler that
+            works.
     """
     _require_type(settings.precision, device)
     if settings.compile:
         _require_compiler(device)
+        _try_compiler(device)
 
 
 class Precision:
@@ -116,6 +118,23 @@ def _require_compiler(device: torch.device) -> None:
             "the path; install one (Debian: apt install g++), name it in CXX, or set "
             "performance.compile=false"
         )
+
+
+def _try_compiler(device: torch.device) -> None:
+    """Compiles something small: a compiler may be there without Python's headers, or its own."""
+    try:
+        torch.compile(_line, dynamic=True)(torch.ones(3, device=device))
+    except RuntimeError as error:  # of which torch.compile's own errors are kinds
+        said = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"performance.compile: a first try of torch.compile failed ({said}); where a compiler "
+            "is there, it most often lacks Python's headers (Debian: apt install python3-dev); "
+            "install them, or set performance.compile=false"
+        ) from error
+
+
+def _line(values: Tensor) -> Tensor:
+    return 2 * values + 1
 
 
 def _require_triton(device: torch.device) -> None:
