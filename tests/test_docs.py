@@ -62,6 +62,8 @@ def test_example_layout_reads_what_it_says():
     assert [len(corpus.splits[name]) for name in ("train", "valid", "test")] == [2, 1, 1]
     assert corpus.splits["train"].sequences["audio"].lengths.tolist() == [1, 2]
     assert corpus.splits["test"].raw_text == ("so good",)
+    lacking = layout.read(clips[:2], Path("x.pkl"), DataSettings(path="x.pkl"))
+    assert list(lacking.splits) == ["train"]
     clips[0]["voice"] = np.ones(3)
     with pytest.raises(DataError, match=r"x\.pkl, clip 1"):
         layout.read(clips, Path("x.pkl"), DataSettings(path="x.pkl"))

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from mimrl.errors import ConfigError, MissingFileError
+from mimrl.model.fusion import FUSIONS
 from mimrl.settings import Settings, dump, from_mapping, load
 from mimrl.settings.help import entries, render
 from mimrl.settings.walk import groups, kinds, locate, paths
@@ -163,7 +164,7 @@ class TestRefusals:
             ),
             (
                 ["model.fusion=foo"],
-                "model.fusion: expected one of cubemlp, tfn, lmf, concat, crossmodal, got foo",
+                f"model.fusion: expected one of {', '.join(FUSIONS)}, got foo",
             ),
             (["model.fusion.sizes=[[1,2]]"], "model.fusion.sizes.0.2: a value is missing"),
             (
