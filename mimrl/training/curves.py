@@ -40,7 +40,7 @@ def draw_curves(log: Log, path: Path | None = None, *, chosen: int | None = None
         (_group(log, "quantities"), "Quantities, held out", "nats"),
     )
     for axis, (lines, title, unit) in zip(axes.flat, panels, strict=True):
-        if chosen is not None:
+        if chosen is not None and lines:
             axis.axvline(chosen, color="0.5", linestyle=":", linewidth=1, label="chosen epoch")
         _lines(axis, log, lines, title, unit)
     if path is not None:
@@ -72,7 +72,8 @@ def _lines(
     for index, (name, values) in enumerate(lines.items()):
         style = STYLES[index // COLOURS % len(STYLES)]
         axis.plot(epochs, np.asarray(values), style, marker=".", markersize=4, label=name)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # of one epoch alone, a second tick would have to be a fraction
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.set_title(title, fontsize=11)
     axis.set_xlabel("epoch")
     axis.set_ylabel(unit)
@@ -80,4 +81,6 @@ def _lines(
     if lines:
         axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     else:
+        axis.set_xticks([])
+        axis.set_yticks([])
         axis.text(0.5, 0.5, "not estimated", ha="center", transform=axis.transAxes)
