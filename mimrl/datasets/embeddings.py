@@ -70,11 +70,12 @@ def load_embeddings(path: Path, wanted: Collection[str]) -> Embeddings:
 
 def _from_npz(path: Path, wanted: set[str]) -> Embeddings:
     with np.load(path, allow_pickle=False) as file:
-        words, vectors = file["words"], file["vectors"].astype(np.float32)
+        words, vectors = file["words"], file["vectors"].astype(np.float32, copy=False)
     if words.ndim != 1 or vectors.ndim != 2 or len(words) != len(vectors):
         raise ValueError(f"words {words.shape} and vectors {vectors.shape}")
-    rows = {str(word): i for i, word in enumerate(words)}
-    return Embeddings({word: i for word, i in rows.items() if word in wanted}, vectors)
+    rows = {str(word): i for i, word in enumerate(words) if str(word) in wanted}
+    kept = vectors[np.fromiter(rows.values(), dtype=np.int64, count=len(rows))]
+    return Embeddings({word: i for i, word in enumerate(rows)}, kept)
 
 
 def _from_text(path: Path, wanted: set[str]) -> Embeddings:

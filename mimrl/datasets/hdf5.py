@@ -102,7 +102,7 @@ def read(path: Path, settings: DataSettings) -> Corpus:
                 label_names=_strings_of(file, "label_names"),
                 repairs=json.loads(file.attrs["repairs"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             detail = error.args[0] if error.args else error
             raise DataError(
                 f"{path}: a {FORMAT} file whose content is not as written ({detail}); convert the "

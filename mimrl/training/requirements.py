@@ -42,6 +42,21 @@ def require_workers(settings: PerformanceSettings) -> None:
         )
 
 
+def require_shares(data: Prepared, team: Team) -> None:
+    """Raises where a split cannot be shared out; the test split's turn comes when all is trained.
+
+    Raises:
+        ConfigError: a split has fewer samples than there are processes.
+    """
+    few = {name: len(split) for name, split in data.splits.items() if len(split) < team.size}
+    if few:
+        listed = ", ".join(f"{name} {size}" for name, size in few.items())
+        raise ConfigError(
+            f"{team.size} processes: expected {team.size} samples or more in each split, got "
+            f"{listed}; start fewer processes"
+        )
+
+
 @dataclass(frozen=True)
 class Draws:
     """Product samples that are drawn at a time from a bank, or from a batch beside it.

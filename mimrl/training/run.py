@@ -30,7 +30,7 @@ from mimrl.training.frozen import with_hidden_states
 from mimrl.training.memory import freed_memory_given_back, keep_freed_memory
 from mimrl.training.precision import require_usable
 from mimrl.training.randomness import Place, seeded
-from mimrl.training.requirements import require_banks, require_workers
+from mimrl.training.requirements import require_banks, require_shares, require_workers
 from mimrl.training.results import METRICS, RunResult, completed, finish
 from mimrl.training.scoring import selection_metric
 from mimrl.training.summary import Summary, summarise
@@ -166,6 +166,7 @@ def build_trainer(
     Raises:
         ConfigError: the device, this machine or the data lack what the settings ask for.
     """
+    require_shares(data, team)
     require_banks(settings, data, team)
     if device.type == "cpu":
         keep_freed_memory()

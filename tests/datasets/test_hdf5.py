@@ -185,6 +185,31 @@ def test_missing_parts_are_named(stored, gone):
     assert gone.split("/")[-1] in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("sequences/audio/values", None),
+        ("sequences/audio/values", 3.0),
+        ("sequences/audio/offsets", 3),
+        ("ids", None),
+        ("labels", 1.0),
+        ("", np.arange(3)),
+    ],
+)
+def test_parts_of_another_kind_are_one_message(stored, name, content):
+    """A group (None), a single number or an array in the place of something else."""
+    _, path = stored
+    place = f"splits/valid/{name}".rstrip("/")
+    with h5py.File(path, "a") as file:
+        del file[place]
+        if content is None:
+            file.create_group(place)
+        else:
+            file[place] = content
+    with pytest.raises(DataError, match=r"not as written \(.*convert the original again"):
+        hdf5.read(path, SETTINGS)
+
+
 def test_other_files_are_neither_matched_nor_overwritten(tmp_path):
     other = tmp_path / "other.h5"
     with h5py.File(other, "w") as file:

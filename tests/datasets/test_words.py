@@ -155,6 +155,15 @@ def test_word_vectors_become_text(tmp_path: Path, form: str, kind: str) -> None:
     assert corpus.modalities == ("text", "audio", "video")
 
 
+@pytest.mark.parametrize("form", ["npz", "glove", "word2vec"])
+def test_only_vectors_of_the_words_wanted_are_kept(tmp_path: Path, form: str) -> None:
+    """So that files of millions of words need little memory."""
+    found = load_embeddings(vectors(tmp_path, form), ["bad", "Good", "zebra"])
+    assert sorted(found.rows) == ["bad", "good"]
+    assert found.vectors.shape == (2, 2)
+    assert found.embed(["Good", "bad"])[0].tolist() == [[3, 4], [5, 6]]
+
+
 @pytest.mark.parametrize("raw", [b"", b"PK\x03\x04rest", b"word\n", b"so 1 x\n"])
 @pytest.mark.parametrize("suffix", ["npz", "txt"])
 def test_word_vectors_of_another_form(tmp_path: Path, raw: bytes, suffix: str) -> None:

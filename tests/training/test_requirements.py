@@ -21,8 +21,8 @@ from mimrl.training import requirements
 from mimrl.training.checkpoint import build_critics
 from mimrl.training.controls import read_terms
 from mimrl.training.inference import encode
-from mimrl.training.requirements import Draws, require_banks, require_workers
-from mimrl.training.run import build_model, train
+from mimrl.training.requirements import Draws, require_banks, require_shares, require_workers
+from mimrl.training.run import build_model, build_trainer, train
 from mimrl.training.team import Team
 from mimrl.tune.command import main as tune
 
@@ -149,6 +149,17 @@ def test_the_batches_of_all_processes_together_count(tmp_path):
     require_banks(settings, prepared(settings))
     with pytest.raises(ConfigError, match=r"expected 34 or more, or null .*batches of 64"):
         require_banks(settings, prepared(settings), Team(0, 2))
+
+
+def test_a_split_that_cannot_be_shared_out_is_refused_before_training(tmp_path):
+    settings = small_settings(tmp_path, "training.stage1_passes=0", "steering.default=0")
+    data = prepared(settings)
+    few = {**data.splits, "test": data.splits["test"].select(np.arange(3))}
+    data = replace(data, splits=few)
+    for size in (1, 3):
+        require_shares(data, Team(0, size))
+    with pytest.raises(ConfigError, match=r"4 processes: expected 4 samples .* got test 3; start"):
+        build_trainer(settings, data, tmp_path, torch.device("cpu"), Team(0, 4))
 
 
 def test_a_split_that_is_too_small_is_named(tmp_path):
