@@ -42,8 +42,9 @@ class Alarm:
     One at a time; the n-th of each process belong together.
 
     Args:
-        farewell: written on standard error where this process hears the alarm, but is inside an
-            operation that nothing can interrupt, so that it has to be ended.
+        farewell: written on standard error where this process hears the alarm, but has to be
+            ended: it is inside an operation that nothing can interrupt, or ignores SIGINT, as
+            what a script starts in the background does.
 
     Attributes:
         interrupted: whether the alarm has interrupted this process's main thread.
