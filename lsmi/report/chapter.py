@@ -167,7 +167,8 @@ def _sample_table(
     if notes.texts is not None:
         columns["text"] = [shortened(notes.texts[row]) for row in rows]
     columns["label"] = [class_label(int(label), class_names) for label in reading.labels[rows]]
-    for name, values in (("rating", notes.ratings), ("prediction", notes.predictions)):
+    rated = None if _are_classes(reading, notes) else notes.ratings
+    for name, values in (("rating", rated), ("prediction", notes.predictions)):
         if values is not None:
             columns[name] = plain_numbers(values[rows])
     atoms = reading.decomposition.adjusted
@@ -177,6 +178,11 @@ def _sample_table(
     body = list(zip(*columns.values(), strict=True))
     words = 1 if notes.texts is None else 2
     return table(list(columns), body, caption=caption, names=words, class_="samples")
+
+
+def _are_classes(reading: SplitReading, notes: SampleNotes) -> bool:
+    """Whether what came before the classes is the classes: a column that says nothing more."""
+    return notes.ratings is not None and np.array_equal(notes.ratings, reading.labels)
 
 
 def shortened(text: str) -> str:

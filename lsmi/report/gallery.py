@@ -130,8 +130,9 @@ SCALES = (
 def _bars(level: str) -> str:
     return (
         "Raw totals and totals after the adjustments (one adjusted bar where both adjustments "
-        "agree). Negative parts hang below zero; the black line is the sum of all four, I12, which "
-        f"no adjustment changes. Whiskers: {level} intervals, each at the end of its segment."
+        "agree or there is no feasible one). Negative parts hang below zero; the black line is the "
+        f"sum of all four, I12, which no adjustment changes. Whiskers: {level} intervals, each at "
+        "the end of its segment."
     )
 
 

@@ -98,8 +98,8 @@ def _summary(analysis: Analysis, pictures: Mapping[str, Picture]) -> Html:
         )
     note = (
         f"Nats. In brackets the {level} interval, below it what shuffled labels gave. Shaded and "
-        "marked ~: not distinguishable from shuffled labels. I1, I2, I12 and H(Y) are the same "
-        "before and after adjustments."
+        "marked ~: not distinguishable from shuffled labels. Below adjusted: which adjustment, and "
+        "its shift, which R and S gain and U1 and U2 lose; I1, I2, I12 and H(Y) stay the same."
     )
     return joined([tag("p", note, class_="note"), *tables, figure(pictures[""])])
 

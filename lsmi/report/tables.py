@@ -20,6 +20,7 @@ from lsmi.results import ATOMS, INFORMATION, Analysis, Pair, PairReading, Quanti
 Row = tuple[str, ...]
 UNCLEAR = "~"  # behind a total that shuffled labels would give as well
 NO_SHIFT = "feasible: none"
+SHIFTS = "behind adjusted, feasible: the shift, which R and S gain and U1 and U2 lose"
 DIGITS = 6  # width of -0.123
 
 
@@ -50,7 +51,7 @@ def _legend(analysis: Analysis) -> str:
     )
     mark = f"{UNCLEAR} not distinguishable from shuffled labels"
     control = mark if controlled else "no control with shuffled labels"
-    return f"nats: mean [{level_words(analysis.settings)} interval]; {control}"
+    return f"nats: mean [{level_words(analysis.settings)} interval]; {control}\n{SHIFTS}"
 
 
 def _pair_block(names: Pair, pair: PairReading) -> str:

@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_up import PAIRS, SIZES
-from report_reading import every, unclear
+from report_reading import Page, every, unclear
 
 from lsmi.report import readings
 from lsmi.report.explain import guide
+from lsmi.report.gallery import gallery
+from lsmi.report.page import page as render
 from lsmi.report.words import number
 from lsmi.results import ATOMS, INFORMATION
 from lsmi.settings import AnalysisSettings
@@ -114,6 +116,18 @@ def test_terms_checks_settings_and_versions_are_on_the_page(page):
                  "sign: rating >= 0 against rating < 0",
                  "runs/a/best.safetensors"):  # fmt: skip
         assert word in page.text, word
+
+
+def test_classes_are_not_shown_a_second_time_as_ratings(made):
+    splits = next(iter(made.pairs.values())).splits
+    notes = {
+        split: replace(made.notes[split], ratings=one.labels.astype(float))
+        for split, one in splits.items()
+    }
+    found = Page(render(replace(made, notes=notes), gallery(made)))
+    heads = [table[0] for table in found.tables if table[0][0].strip() == "id"]
+    assert heads
+    assert not any(cell.strip() == "rating" for head in heads for cell in head)
 
 
 def test_the_guide_says_who_read_the_samples(made):

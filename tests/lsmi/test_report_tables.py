@@ -20,6 +20,7 @@ def test_summary_table_has_the_numbers_of_the_analysis(made):
         *("text (1) and audio (2)", "text (1) and video (2)")
     ]
     assert "~ not distinguishable from shuffled labels" in blocks[-1]
+    assert "the shift, which R and S gain and U1 and U2 lose" in blocks[-1]
     assert max(map(len, summary_table(made).splitlines())) <= 128  # four totals with intervals
     assert {unclear(found) for _, _, one in every(made) for found in one.quantities.values()} == {
         *(True, False)
