@@ -47,6 +47,8 @@ def open_storage(url: str, *, create: bool = True) -> BaseStorage:
             journal, or its driver is not installed.
         MissingFileError: there is no such file, and none is to be made.
     """
+    if not url:
+        raise ConfigError(f"--storage is empty (an unset variable?); {FORMS}")
     if url.startswith("sqlite:") and url.removeprefix(SQLITE) in (url, "", ":memory:"):
         raise ConfigError(f"--storage {url} names no file; {FORMS}")
     for prefix in (JOURNAL, SQLITE):

@@ -2,8 +2,10 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 from mimrl.settings import load
@@ -35,6 +37,17 @@ def test_commands_of_page_and_help_are_valid():
             continue
         arguments = _parser().parse_intermixed_args(shlex.split(command))
         load(arguments.config and ROOT / arguments.config, arguments.overrides)
+
+
+@pytest.mark.parametrize("page", ["tuning.md", "cluster.md"])
+def test_shell_scripts_of_the_pages_parse_and_tell_srun_its_cores(page):
+    """Slurm 22.05 and some after it give a step one core, whatever its job asked for."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.S | re.M)
+    steps = [line for text in blocks for line in text.splitlines() if line.startswith("srun ")]
+    assert steps
+    assert all('--cpus-per-task="$SLURM_CPUS_PER_TASK"' in line for line in steps)
+    for text in blocks:
+        subprocess.run(["bash", "-n"], input=text, text=True, check=True)
 
 
 def test_the_default_space_is_what_the_page_says():

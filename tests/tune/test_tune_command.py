@@ -261,7 +261,7 @@ class TestRefusals:
         ("url", "message"),
         [
             ("nonsense", "names no storage"),
-            ("", "names no storage"),
+            ("", "--storage is empty"),
             ("journal:////proc/none.log", "--storage journal:////proc/none.log cannot be opened"),
             ("postgresql+pg8000://u:secret@nowhere/x", "(No module named 'pg8000')"),
             ("sqlite://", "names no file"),
