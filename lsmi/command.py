@@ -99,6 +99,10 @@ def _request(arguments: argparse.Namespace, settings: AnalysisSettings) -> Reque
     if arguments.modalities is not None:
         if features is not None:
             raise ConfigError("--modalities names one pair, --features any list; use one of them")
+        if len(set(arguments.modalities)) < 2:
+            raise ConfigError(
+                f"--modalities names {arguments.modalities[0]} twice; expected two features"
+            )
         features = arguments.modalities
     return Request(
         features=features,
@@ -167,7 +171,8 @@ def parser() -> argparse.ArgumentParser:
         "Also best_valid_model.pth.tar or features_val.pkl of the original MIMRL code, and .pt or "
         ".npz files of features")  # fmt: skip
     add("--dataset", metavar="NAME",
-        help="name in --config_path of the data, where the checkpoint's are not found")  # fmt: skip
+        help="NAME.yaml in --config_path says where the data are, if the checkpoint's own are not "
+        "found")  # fmt: skip
     add("--data", metavar="FILE", help="data file that takes the place of the checkpoint's")
     add("--config_path", metavar="DIR", default="./configs", help="folder of the settings")
     add("--original", metavar="FILE",
@@ -175,12 +180,13 @@ def parser() -> argparse.ArgumentParser:
     add("--features", nargs="+", metavar="NAME",
         help="features whose pairs are analysed: modalities, 'fused', names of the model's "
         "modules; all modalities and fused if not given")  # fmt: skip
-    add("--modalities", nargs=2, metavar=("FIRST", "SECOND"), help="one pair only")
+    add("--modalities", nargs=2, metavar=("FIRST", "SECOND"),
+        help="one pair only, of what --features may name")  # fmt: skip
     add("--labels", choices=list(LABEL_RULES), default="auto",
         help="; ".join(f"{name}: {text}" for name, text in LABEL_RULES.items()))  # fmt: skip
     add("--save_path", metavar="STEM",
-        help="stem of OUT.html, OUT.csv, OUT.json, OUT*.png; beside the checkpoint if not "
-        "given")  # fmt: skip
+        help="the report is STEM.html, STEM.csv, STEM.json and STEM*.png; beside the checkpoint if "
+        "not given")  # fmt: skip
     add("--device", choices=["auto", "cpu", "cuda"], default="cpu", help="where to compute")
     for name, (kind, text) in NUMBERS.items():
         add(f"--{name}", type=kind, default=getattr(default, name), metavar="N", help=text)

@@ -140,8 +140,8 @@ def _modules(loaded: Loaded, names: Sequence[str]) -> tuple[str, ...]:
     if unknown or len(set(names)) < len(names) or len(names) < 2:
         tops = [name for name in modules if name and name.count(".") < 2]
         raise ConfigError(
-            f"--features names {' '.join(names)}; expected at least two different ones of "
-            f"{', '.join(known)} or of the model's modules, such as {', '.join(tops)}"
+            f"--features or --modalities names {' '.join(names)}; expected at least two different "
+            f"ones of {', '.join(known)} or of the model's modules, such as {', '.join(tops)}"
         )
     return rest
 

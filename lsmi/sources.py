@@ -113,8 +113,8 @@ def _chosen(
     unknown = [name for name in names if name not in known]
     if unknown or len(set(names)) < 2:
         raise ConfigError(
-            f"--features names {' '.join(names)}; expected at least two different ones of "
-            f"{', '.join(known)}, which {path} has"
+            f"--features or --modalities names {' '.join(names)}; expected at least two different "
+            f"ones of {', '.join(known)}, which {path} has"
         )
     return {
         split: replace(found, features={name: found.features[name] for name in names})

@@ -236,6 +236,7 @@ def test_data_are_the_checkpoints_else_the_configs_else_those_named(tmp_path):
         (["--ckpt_path", "nowhere"], "does not exist"),
         (["--data", "nowhere.pkl"], "nowhere.pkl"),
         (["--modalities", "text", "smell"], "names text smell"),
+        (["--modalities", "text", "text"], "--modalities names text twice"),
         (["--folds", "1"], "folds is 1"),
         (["--labels", "seven"], "predicts classes"),
     ],
