@@ -22,6 +22,7 @@ from mimrl.datasets.prepare import Prepared, prepare
 from mimrl.errors import ConfigError, DataError, NonFiniteError
 from mimrl.settings import Settings, dump
 from mimrl.training.folder import SETTINGS
+from mimrl.training.precision import require_usable
 from mimrl.training.requirements import require_workers
 from mimrl.training.run import build_trainer, choose_device, threads
 from mimrl.training.tracking import EVENTS, write_text
@@ -74,6 +75,7 @@ class Trials:
             ConfigError: this machine lacks what ``settings.performance`` asks for.
             DataError: the data cannot be used.
         """
+        require_usable(self.plan.settings.performance, self.device)
         require_workers(self.plan.settings.performance)
         self._prepared(self.plan.settings)
 

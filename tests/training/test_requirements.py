@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -224,10 +225,21 @@ def test_more_workers_than_the_machine_serves_are_refused(monkeypatch, cores, mo
         require_workers(load(None, ["performance.loader_workers=500"]).performance)
 
 
-def test_too_many_workers_are_refused_before_data_are_read(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("loader_workers: 5000", "performance.loader_workers: expected at most"),
+        ("precision: fp16", "performance.precision fp16 needs a GPU"),
+        ("compile: true", "performance.compile needs a C++ compiler"),
+    ],
+)
+def test_what_the_machine_lacks_is_refused_before_data_are_read(
+    tmp_path, capsys, monkeypatch, setting, message
+):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     file = tmp_path / "settings.yaml"
-    file.write_text("performance: {loader_workers: 5000}\ndata: {path: absent.pkl}\n")
+    file.write_text(f"performance: {{{setting}}}\ndata: {{path: absent.pkl}}\n")
     for command in (main, tune):
         assert command(["--config", str(file), f"output={tmp_path / 'runs'}", "device=cpu"]) == 2
-        assert "error: performance.loader_workers: expected at most" in capsys.readouterr().err
+        assert capsys.readouterr().err.startswith(f"error: {message}")
     assert not (tmp_path / "runs").exists()
