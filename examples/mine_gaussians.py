@@ -186,8 +186,16 @@ def _panel(panel: Axes, points: Sequence[Point]) -> None:
 def main(given: Sequence[str] | None = None) -> Result:
     """The example from its command line."""
     parser = options(__doc__, "mine_gaussians", seeds=[0], steps=600)
-    parser.add_argument("--dims", type=positive, nargs="+", default=[1, 20], help="columns")
-    parser.add_argument("--rho", type=float, nargs="+", default=list(RHO), help="correlations")
+    parser.add_argument(
+        "--dims",
+        type=positive,
+        nargs="+",
+        default=[1, 20],
+        help="columns of X and of Y, default: %(default)s",
+    )
+    parser.add_argument(
+        "--rho", type=float, nargs="+", default=list(RHO), help="correlations, default: %(default)s"
+    )
     parser.add_argument("--samples", type=positive, default=3000, help="default: %(default)s")
     arguments = parsed(parser, given, rho=[0.5], samples=100)
     if not all(-1 < rho < 1 for rho in arguments.rho):

@@ -180,7 +180,9 @@ def main(given: Sequence[str] | None = None) -> Result:
     parser.add_argument(
         "--half-width", type=float, default=UNCORRELATED, help="w, default: %(default).4f"
     )
-    parser.add_argument("--sigma", type=float, nargs="+", default=list(SIGMA), help="noise")
+    parser.add_argument(
+        "--sigma", type=float, nargs="+", default=list(SIGMA), help="noise, default: %(default)s"
+    )
     parser.add_argument("--samples", type=positive, default=1500, help="default: %(default)s")
     arguments = parsed(parser, given, sigma=[0.5], samples=100)
     if arguments.half_width <= 0 or min(arguments.sigma) < 0:
