@@ -1,12 +1,14 @@
 """How the commands end: exit codes, one message where they failed, warnings as single lines.
 
 Exit codes: 0 done; 2 the command, the settings or the data cannot be used (one message on standard
-error); 130 interrupted.
+error); 130 interrupted; 141 nobody reads the output any more (``| head``). The last two are what a
+shell reports of a program that the signal ended.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +17,7 @@ from contextlib import contextmanager
 from mimrl.errors import MimrlError, MimrlWarning
 from mimrl.launch import works_alone
 
-OK, UNUSABLE, INTERRUPTED = 0, 2, 130
+OK, UNUSABLE, INTERRUPTED, UNREAD = 0, 2, 130, 141
 
 
 def run_command(
@@ -66,6 +68,11 @@ def guarded(work: Callable[[], object], interrupted: str, *, alone: str | None =
         with plain_warnings():
             if alone is None or works_alone(alone):
                 work()
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffer would fail again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
     except (MimrlError, OSError) as error:  # OSError: a full disk, a folder without permission
         sys.stderr.write(f"error: {error}\n")
         return UNUSABLE

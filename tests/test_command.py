@@ -111,6 +111,7 @@ class TestFailures:
         ("arguments", "message"),
         [
             (["--config", "nothing.yaml"], "settings file nothing.yaml does not exist"),
+            (["--config", "configs"], "settings file configs is a folder, expected a file"),
             (["--config", DEMO, "a.b=1"], "configs/demo.yaml: 1 problem"),
         ],
     )

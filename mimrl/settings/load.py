@@ -104,9 +104,11 @@ def read_yaml(
         hint: what to do then.
 
     Raises:
-        MissingFileError: ``path`` does not exist.
+        MissingFileError: ``path`` does not exist, or is a folder.
         ConfigError: it is not YAML, or no mapping.
     """
+    if path.is_dir():
+        raise MissingFileError(f"{what} {path} is a folder, expected a file; {hint}")
     if not path.is_file():
         raise MissingFileError(f"{what} {path} does not exist; {hint}")
     try:

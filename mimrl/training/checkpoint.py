@@ -8,7 +8,6 @@ to predict: weights, settings, scalers) and ``state`` (what a run needs to go on
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 import mimrl
 from mimrl.datasets.scaling import Scaler
 from mimrl.errors import CheckpointError, ConfigError, MissingFileError
+from mimrl.mi.writing import written_whole
 from mimrl.model.model import MIMRL
 from mimrl.settings import Settings, from_mapping
 from mimrl.terms import FUSED, LABEL
@@ -44,15 +44,9 @@ def write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[
         header: anything JSON holds.
     """
     meta = {"format": FORMAT, "kind": kind, "version": mimrl.__version__, **header}
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    try:
+    with written_whole(path) as beside:
         save_file(plain, beside, metadata={HEADER: json.dumps(meta)})
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

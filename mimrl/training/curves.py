@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from mimrl.mi.writing import written_whole
 
 COLOURS = 10
 STYLES = ("-", "--", ":")
@@ -44,9 +45,8 @@ def draw_curves(log: Log, path: Path | None = None, *, chosen: int | None = None
             axis.axvline(chosen, color="0.5", linestyle=":", linewidth=1, label="chosen epoch")
         _lines(axis, log, lines, title, unit)
     if path is not None:
-        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        figure.savefig(beside, dpi=110, format="png")
-        beside.replace(path)
+        with written_whole(path) as beside:
+            figure.savefig(beside, dpi=110, format="png")
     return figure
 
 

@@ -19,6 +19,7 @@ from mimrl.errors import CheckpointError
 from mimrl.settings import Settings
 from mimrl.training import checkpoint
 from mimrl.training.controls import read_terms
+from mimrl.training.costs import logged_seconds
 from mimrl.training.curves import draw_curves
 from mimrl.training.inference import Features, encode
 from mimrl.training.objectives import probabilities
@@ -89,7 +90,7 @@ def finish(
         data: its splits, as the trainer had them.
         folder: holds the best model.
         device: where to compute.
-        seconds: that the training took.
+        seconds: that this training took; what it went on from has its own in the log.
         team: the processes that trained together.
     """
     loaded = checkpoint.load_model(folder)
@@ -145,17 +146,18 @@ class _Ended:
 
     def _metrics(self) -> dict[str, Any]:
         settings, team = self.settings, self.team
+        log = read_log(self.result.folder)
         return {
             "name": settings.name,
             "seed": settings.seed,
             "selected_by": f"valid {selection_metric(settings)}",
             "epoch": self.loaded.epoch,
-            "epochs_run": len(read_log(self.result.folder)),
+            "epochs_run": len(log),
             **self.result.metrics,
             "samples": {name: len(samples) for name, samples in self.data.splits.items()},
             "alive": alive(self.features["test"]),
             "parameters": sum(p.numel() for p in self.loaded.model.parameters()),
-            "seconds": round(self.seconds, 1),
+            "seconds": round(max(self.seconds, logged_seconds(log)), 1),
             "processes": team.size,
             "global_batch_size": settings.training.batch_size * team.size,
             **self._terms(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from optuna.importance import FanovaImportanceEvaluator
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from mimrl.mi.writing import written_whole
 from mimrl.tune.ledger import COMPLETE, PRUNED, Row
 
 LEAST = 4
@@ -89,6 +89,5 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    figure.savefig(beside, dpi=110, format="png")
-    beside.replace(path)
+    with written_whole(path) as beside:
+        figure.savefig(beside, dpi=110, format="png")

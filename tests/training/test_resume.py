@@ -11,6 +11,7 @@ import pytest
 from training.small import small_settings
 
 from mimrl.settings import dump
+from mimrl.training.costs import logged_seconds
 from mimrl.training.run import train
 from mimrl.training.tracking import read_log
 
@@ -97,7 +98,10 @@ def test_killed_run_resumes_to_the_same_results(tmp_path, undisturbed, moment, c
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     folder = tmp_path / "run" / "seed0"
     assert not (folder / "metrics.json").exists()
-    report, lines, predictions = _final(train(settings, resume=True, progress=False).folder)
+    resumed = train(settings, resume=True, progress=False).folder
+    seconds = json.loads((resumed / "metrics.json").read_text())["seconds"]
+    assert seconds >= round(logged_seconds(read_log(resumed)), 1)  # those before the kill too
+    report, lines, predictions = _final(resumed)
     expected_report, expected_lines, expected_predictions = undisturbed
     assert report == expected_report
     assert lines == expected_lines
