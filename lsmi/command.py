@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> None:
     written: list[Path] = []
     for name, found in sources.items():
         own = stem.with_name(f"{stem.name}_{name}") if many else stem
-        written += save(analyses[name], own, _origin(found, arguments))
+        written += save(analyses[name], own, _origin(found))
         sys.stdout.write((f"{name}\n" if many else "") + summary_table(analyses[name]) + "\n\n")
         sys.stdout.writelines(f"assumed: {text}\n" for text in found.assumed)
     if many:
@@ -116,10 +116,9 @@ def _request(arguments: argparse.Namespace, settings: AnalysisSettings) -> Reque
     )
 
 
-def _origin(found: CheckpointFeatures, arguments: argparse.Namespace) -> dict[str, Any]:
+def _origin(found: CheckpointFeatures) -> dict[str, Any]:
     return {
         "checkpoint": str(found.checkpoint),
-        "dataset": arguments.dataset,
         "data": found.source,
         "label_rule": found.label_rule,
         "class_names": list(found.class_names),
@@ -171,8 +170,8 @@ def parser() -> argparse.ArgumentParser:
         "Also best_valid_model.pth.tar or features_val.pkl of the original MIMRL code, and .pt or "
         ".npz files of features")  # fmt: skip
     add("--dataset", metavar="NAME",
-        help="NAME.yaml in --config_path says where the data are, if the checkpoint's own are not "
-        "found")  # fmt: skip
+        help="NAME.yaml in --config_path, which must be there; it says where the data are, if the "
+        "checkpoint's own are not found")  # fmt: skip
     add("--data", metavar="FILE", help="data file that takes the place of the checkpoint's")
     add("--config_path", metavar="DIR", default="./configs", help="folder of the settings")
     add("--original", metavar="FILE",

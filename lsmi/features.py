@@ -218,6 +218,7 @@ def _corpus(
     settings: Settings, dataset: str | None, data: str | Path | None, configs: Path
 ) -> tuple[Settings, Corpus]:
     """The checkpoint's settings with the data that were found, and the data."""
+    named = None if dataset is None else load(configs / f"{dataset}.yaml").data
     if data is not None:
         layout = settings.data.layout
         changes = {"path": str(data), "layout": "auto" if layout == "planted" else layout}
@@ -226,13 +227,14 @@ def _corpus(
     try:
         return settings, open_corpus(settings.data)
     except MissingFileError as missing:
-        if dataset is None:
+        if named is None:
             raise MissingFileError(
                 f"the checkpoint's data were not found ({missing}); name the file with --data, or "
                 "a file in configs with --dataset"
             ) from missing
-        other = load(configs / f"{dataset}.yaml").data.model_dump(mode="json")
-        settings = _with_data(settings, {key: other[key] for key in _SOURCE_KEYS}, dataset)
+        other = named.model_dump(mode="json")
+        changes = {key: other[key] for key in _SOURCE_KEYS}
+        settings = _with_data(settings, changes, f"--dataset {dataset}")
         return settings, open_corpus(settings.data)
 
 

@@ -17,9 +17,7 @@ There is no padding and no non-finite feature: both were dealt with when the fil
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +31,7 @@ from mimrl.datasets.repair import zeroed
 from mimrl.datasets.rows import row_blocks
 from mimrl.datasets.stored import StoredFile, StoredRows, is_hdf5, opened
 from mimrl.errors import DataError, MimrlError
+from mimrl.mi.writing import written_whole
 from mimrl.settings import DataSettings
 
 LAYOUT = "hdf5"
@@ -130,8 +129,9 @@ def write(
     refuse_other_files(path)
     made_from = made_from or Origin(corpus.layout, Path(corpus.source).name)
     try:
+        _require_room(path, _bytes(corpus))
         with (
-            _replacing(path, _bytes(corpus)) as temporary,
+            written_whole(path) as temporary,
             h5py.File(temporary, "w", libver="v110") as file,
         ):
             file.attrs["format"] = FORMAT
@@ -254,21 +254,12 @@ def _bytes(corpus: Corpus) -> int:
     )
 
 
-@contextmanager
-def _replacing(path: Path, nbytes: int) -> Iterator[Path]:
-    """A temporary file beside ``path`` that becomes ``path`` when the block ends well.
+def _require_room(path: Path, nbytes: int) -> None:
+    """Asks for the space of a file before it is written.
 
-    Its space is asked for before: on a disk that fills up while HDF5 writes, its library ends the
-    whole process when the file is closed.
+    On a disk that fills up while HDF5 writes, its library ends the whole process when the file is
+    closed.
     """
     if not path.parent.is_dir():
         raise DataError(f"{path}: its folder does not exist; make it first")
     require_space(path.parent, nbytes)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -213,6 +213,8 @@ def test_data_are_the_checkpoints_else_the_configs_else_those_named(tmp_path):
     hdf5.write(corpus, file)
     folder = tiny(tmp_path, layout="hdf5", path=str(file))
     own = checkpoint_features(folder)
+    with pytest.raises(MissingFileError, match=r"other\.yaml does not exist"):  # needed or not
+        checkpoint_features(folder, dataset="other", config_path=tmp_path)
     file.rename(moved)
     with pytest.raises(MissingFileError, match="--data"):
         checkpoint_features(folder)

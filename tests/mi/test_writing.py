@@ -1,5 +1,7 @@
 """Files are replaced as a whole, or stay as they were."""
 
+import os
+
 import pytest
 
 from mimrl.mi.writing import written_whole
@@ -14,6 +16,18 @@ def test_a_file_appears_with_its_last_byte(tmp_path):
             assert path.exists() == (text == "new")
         assert path.read_text() == text
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_private_file_is_opened_to_those_who_may_read_others(tmp_path):
+    """As ``safetensors`` makes them; runs are shared in a group's folder."""
+    umask = os.umask(0o027)
+    try:
+        with written_whole(tmp_path / "private") as beside:
+            beside.unlink()
+            beside.touch(0o600)
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o640
 
 
 def interrupted(path):
