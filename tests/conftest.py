@@ -10,6 +10,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # a test never asks the network
 os.environ["MPLBACKEND"] = "Agg"
 
 import random
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ import torch
 # No test is timed: the first call of an operation alone may take half a second.
 hypothesis.settings.register_profile("mimrl", deadline=None)
 hypothesis.settings.load_profile("mimrl")
+
+# A script's background job ignores Ctrl-C, and so would the tests' own signals and processes.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # --doctest-modules would import them all under the one name that they share, and refuse to.
 collect_ignore_glob = ["*conftest.py"]

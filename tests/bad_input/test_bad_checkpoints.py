@@ -86,7 +86,7 @@ class TestReading:
         ("arguments", "message"),
         [
             (["--modalities", "text", "smell"], "two different ones of text, audio"),
-            (["--modalities", "text", "text"], "two different ones of text, audio"),
+            (["--modalities", "text", "text"], "names text twice; expected two features"),
             (["--labels", "seven"], "--labels seven"),
             (["--data", "nowhere.pkl"], "data file nowhere.pkl does not exist"),
             (["--folds", "1"], "folds is 1, expected at least 2"),

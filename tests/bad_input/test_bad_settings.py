@@ -62,7 +62,8 @@ class TestSettings:
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
     def test_no_gpu(self, refused, run_folder):
         assert "no GPU" in refused(TRAIN, [*SMALL, "name=other", "--device", "cuda"])
-        assert "no GPU" in refused(READ, ["--ckpt_path", str(run_folder), "--device", "cuda"])
+        reading = ["--ckpt_path", str(run_folder), "--device", "cuda"]
+        assert "device cuda cannot be used here" in refused(READ, reading)
 
     def test_output_that_is_a_file(self, refused):
         Path("runs").write_text("a list of morning runs")

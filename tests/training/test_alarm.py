@@ -156,13 +156,12 @@ def test_an_error_of_all_processes_is_said_once(tmp_path):
 
 
 LATE = """
-import signal, time
+import time
 from mimrl.errors import ProcessError
 from mimrl.launch import first_process
 from mimrl.training import alarm
 
 alarm.SAME, alarm.GRACE = {same}, 100  # a busy machine may keep one of them waiting
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a script's background job
 
 @alarm.alarmed()
 def ended():
