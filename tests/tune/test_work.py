@@ -15,7 +15,6 @@ from mimrl.errors import CheckpointError, ConfigError
 from mimrl.training.turns import process_name
 from mimrl.tune import ledger, life
 from mimrl.tune.ledger import COMPLETE, INTERRUPTED, LOST, PRUNED, REFUSED, SURPLUS, account, read
-from mimrl.tune.signals import held
 from mimrl.tune.study import suggested
 from mimrl.tune.work import first_line
 
@@ -281,31 +280,6 @@ def test_ctrl_c_cannot_part_a_trial_from_its_record(tmp_path, monkeypatch, momen
     one.trials = Formula(one.plan, tmp_path)
     one.run()
     assert outcomes(one.study) == [INTERRUPTED, COMPLETE, COMPLETE]
-
-
-def test_a_second_ctrl_c_does_not_wait():
-    reached = []
-
-    def pressed():
-        with held():
-            for number in (1, 2):
-                signal.raise_signal(signal.SIGINT)
-                reached.append(number)
-
-    with pytest.raises(KeyboardInterrupt):
-        pressed()
-    assert reached == [1]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_signals_that_are_ignored_stay_so():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
-    try:
-        with held():
-            signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_a_retry_that_ends_before_it_draws_hands_its_settings_on(tmp_path):
