@@ -12,10 +12,16 @@ synergy             product of two bits         one in text, one in audio; video
 ==================  ==========================  ================================================
 
 The score is ``2 * sum(share * value)`` and the label ``score + label_noise * eps`` (regression),
-or whether that is 0 or more (two classes). A modality's latent vector holds its bits of every kind
-in use, plus Gaussian noise, so all modalities have one dimension and one marginal law:
-``x_m ~ N(bits_m, noise^2 I)``. All densities are therefore mixtures over the ``2^n`` bit patterns,
-and every ``h(x)``, ``i(x; y)`` below is such a mixture evaluated exactly, in nats.
+or whether that is 0 or more (two classes, of which a share may be flipped). A modality's latent
+vector holds its bits of every kind in use, plus Gaussian noise, so all modalities have one dimension
+and one marginal law: ``x_m ~ N(bits_m, noise^2 I)``. All densities are therefore mixtures over the
+``2^n`` bit patterns, and every ``h(x)``, ``i(x; y)`` below is such a mixture evaluated exactly, in
+nats.
+
+A *nuisance* is a bit that two modalities share and that enters no label, with a coordinate of its
+own behind those above; the third modality has an independent bit there. It is independent of all
+else, so it adds to ``h(x)`` and to what the two modalities share, and nothing to ``i(x; y)``.
+:mod:`mimrl.datasets.ceilings` gives the information between modalities.
 """
 
 from __future__ import annotations
@@ -38,6 +44,7 @@ Array = npt.NDArray[np.float64]
 MODALITIES = ("text", "audio", "video")
 KINDS = ("redundant", "unique", "synergy")
 COMPONENTS = ("redundant", "unique_text", "unique_audio", "unique_video", "synergy")
+NUISANCES = ("text_audio", "text_video", "audio_video")
 SYNERGY_PAIR = ("text", "audio")
 SCORE_SCALE = 2.0
 SAME_SCORE = 1e-6
@@ -52,12 +59,16 @@ class LatentModel:
         noise: standard deviation of each latent coordinate around its bit, above 0.
         label_noise: standard deviation of the label around its score, 0 or more.
         task: what the label is.
+        nuisance: pairs of modalities that share a bit of which the label says nothing.
+        label_flips: share of labels replaced by the other class, in [0, 0.5); classification only.
     """
 
     shares: Mapping[str, float]
     noise: float
     label_noise: float
     task: Task
+    nuisance: tuple[str, ...] = ()
+    label_flips: float = 0.0
 
     def __post_init__(self) -> None:
         if not set(self.shares) <= set(COMPONENTS) or abs(sum(self.shares.values()) - 1) > 1e-9:
@@ -65,16 +76,33 @@ class LatentModel:
                 f"shares of a latent model must be of {', '.join(COMPONENTS)} and add up to 1, "
                 f"got {dict(self.shares)}"
             )
+        if not set(self.nuisance) <= set(NUISANCES) or len(set(self.nuisance)) < len(self.nuisance):
+            raise ConfigError(
+                f"nuisance must name each of {', '.join(NUISANCES)} once at most, "
+                f"got {', '.join(self.nuisance)}"
+            )
+        if not 0 <= self.label_flips < 0.5:
+            raise ConfigError(f"label_flips must be in [0, 0.5), got {self.label_flips}")
+        if self.label_flips and self.task != "classification":
+            raise ConfigError(
+                f"label_flips is {self.label_flips}, but a real label has no other class; set it "
+                "to 0, or data.target to class"
+            )
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
-        """The ``D`` kinds of bits in use, one latent coordinate each."""
+        """The kinds of bits that enter the label, one latent coordinate each."""
         used = {name.split("_")[0] for name, share in self.shares.items() if share > 0}
         return tuple(kind for kind in KINDS if kind in used)
 
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """Names of the ``D`` latent coordinates of each modality: the kinds, then the nuisances."""
+        return (*self.kinds, *(f"nuisance_{pair}" for pair in self.nuisance))
+
     @cached_property
     def bits(self) -> dict[str, Array]:
-        """Modality -> ``(S, D)`` its bits (+1, -1) in each of the ``S`` equally likely patterns."""
+        """Modality -> ``(S, kinds)`` its bits (+1, -1) in each of ``S`` equally likely patterns."""
         names = [
             name
             for kind in self.kinds
@@ -107,8 +135,9 @@ class LatentModel:
     def draw(self, size: int, generator: np.random.Generator) -> Draw:
         """``size`` independent samples.
 
-        The same state of the generator gives the same latent vectors and label noise for both
-        tasks, so the class says whether the rating is 0 or more.
+        The same state of the generator gives the same bits, noise and label noise for both tasks,
+        so the class, before flips, says whether the rating is 0 or more; and the same label part
+        with and without nuisances and flips, which are drawn last.
         """
         states = generator.integers(len(self.scores), size=size)
         shape = (size, len(self.kinds))
@@ -119,7 +148,23 @@ class LatentModel:
         labels = self.scores[states] + self.label_noise * generator.standard_normal(size)
         if self.task == "classification":
             labels = (labels >= 0).astype(np.float64)
-        return Draw(states, latents, labels.astype(np.float32).astype(np.float64))
+        clean = labels.astype(np.float32).astype(np.float64)
+        for pair in self.nuisance:
+            extra = self._draw_nuisance(pair, size, generator)
+            latents = {m: np.column_stack([latents[m], extra[m]]) for m in MODALITIES}
+        flipped = generator.random(size) < self.label_flips
+        return Draw(states, latents, np.where(flipped, 1 - clean, clean), clean)
+
+    def _draw_nuisance(
+        self, pair: str, size: int, generator: np.random.Generator
+    ) -> dict[str, Array]:
+        """Modality -> ``(size,)``: one bit for the two of ``pair``, another for the third."""
+        shared, other = generator.choice((-1.0, 1.0), size=(2, size))
+        return {
+            m: (shared if m in pair.split("_") else other)
+            + self.noise * generator.standard_normal(size)
+            for m in MODALITIES
+        }
 
     def surprisal(self, modality: str, latents: Array) -> Array:
         """``h(x) = -log p(x)`` of latent vectors, in nats.
@@ -131,8 +176,13 @@ class LatentModel:
         Returns:
             ``(N,)``; a differential quantity, so it may be negative.
         """
-        log_density = self._log_latent(modality, latents)
-        return np.log(len(self.scores)) - logsumexp(log_density, axis=1)
+        log_density = self.log_latent(modality, latents)
+        nuisance = latents[:, len(self.kinds) :]
+        return (
+            np.log(len(self.scores))
+            - logsumexp(log_density, axis=1)
+            - _log_bit(nuisance, self.noise).sum(axis=1)
+        )
 
     def information(self, latents: Mapping[str, Array], labels: Array) -> Array:
         """``i(x; y) = log p(x, y) / (p(x) p(y))`` of the latent vectors of one or more modalities.
@@ -144,8 +194,8 @@ class LatentModel:
         Returns:
             ``(N,)`` in nats.
         """
-        log_x = np.sum([self._log_latent(m, x) for m, x in latents.items()], axis=0)
-        return _pointwise(log_x, self._log_label(labels))
+        log_x = np.sum([self.log_latent(m, x) for m, x in latents.items()], axis=0)
+        return pointwise(log_x, self.log_label(labels))
 
     def bit_information(self, modalities: Sequence[str], states: npt.ArrayLike, y: Array) -> Array:
         """``i(b; y)`` of the bits themselves, the limit of :meth:`information` without noise.
@@ -158,7 +208,7 @@ class LatentModel:
         Returns:
             ``(N,)`` in nats.
         """
-        return _pointwise(self._log_same_bits(modalities)[np.asarray(states)], self._log_label(y))
+        return pointwise(self._log_same_bits(modalities)[np.asarray(states)], self.log_label(y))
 
     def total_bit_information(self, *modalities: str) -> float:
         """``I(b; y)``, the expectation of :meth:`bit_information`, in nats.
@@ -170,7 +220,7 @@ class LatentModel:
         if self.task == "classification":
             total = 0.0
             for label in (0.0, 1.0):
-                p = np.exp(self._log_label(np.array([label])))[0]
+                p = np.exp(self.log_label(np.array([label])))[0]
                 i = self.bit_information(modalities, states, np.full(len(states), label))
                 total += float(np.sum(p[p > 0] * i[p > 0])) / len(states)
             return total
@@ -179,28 +229,56 @@ class LatentModel:
         same, z = self._log_same_bits(modalities), np.linspace(-10, 10, 401)
         weights = np.exp(-0.5 * z**2) / np.exp(-0.5 * z**2).sum()
         labels = self.scores + self.label_noise * z[:, None]
-        means = [np.mean(_pointwise(same, self._log_label(y))) for y in labels]
+        means = [np.mean(pointwise(same, self.log_label(y))) for y in labels]
         return float(weights @ np.array(means))
 
-    def _log_latent(self, modality: str, latents: Array) -> Array:
-        """``(N, S)`` log density of latent vectors given each bit pattern."""
+    def log_latent(self, modality: str, latents: Array) -> Array:
+        """Log density of the label's coordinates given each bit pattern; nuisances are left out.
+
+        Args:
+            modality: text, audio or video.
+            latents: ``(N, D)``; at least the coordinates of :attr:`kinds`.
+
+        Returns:
+            ``(N, S)``.
+        """
         means = self.bits[modality]
-        distance = np.square(latents).sum(axis=1)[:, None] - 2 * latents @ means.T + means.shape[1]
+        x = latents[:, : means.shape[1]]
+        distance = np.square(x).sum(axis=1)[:, None] - 2 * x @ means.T + means.shape[1]
         constant = means.shape[1] * np.log(self.noise * np.sqrt(2 * np.pi))
         return -0.5 * distance / self.noise**2 - constant
 
-    def _log_label(self, labels: Array) -> Array:
-        """``(N, S)`` log probability (density, in regression) of labels given each pattern."""
+    def log_label(self, labels: Array) -> Array:
+        """Log probability (density, in regression) of labels given each pattern, flips included.
+
+        Args:
+            labels: ``(N,)``.
+
+        Returns:
+            ``(N, S)``.
+        """
         y = np.asarray(labels)[:, None]
         if self.task == "classification":
-            side = np.where(y > 0.5, 1.0, -1.0)
-            if self.label_noise == 0:
-                return np.where((self.scores >= 0) == (side > 0), 0.0, -np.inf)
-            return log_ndtr(side * self.scores / self.label_noise)
+            return self._flipped(*(self._log_side(sign * (y - 0.5)) for sign in (1, -1)))
         if self.label_noise == 0:
             return np.where(np.abs(y - self.scores) < SAME_SCORE, 0.0, -np.inf)
         z = (y - self.scores) / self.label_noise
         return -0.5 * z**2 - np.log(self.label_noise * np.sqrt(2 * np.pi))
+
+    def _log_side(self, sign: Array) -> Array:
+        """``(N, S)`` log probability that the noisy score has the sign of ``(N, 1)``."""
+        side = np.where(sign > 0, 1.0, -1.0)
+        if self.label_noise == 0:
+            return np.where((self.scores >= 0) == (side > 0), 0.0, -np.inf)
+        return log_ndtr(side * self.scores / self.label_noise)
+
+    def _flipped(self, log_class: Array, log_other: Array) -> Array:
+        """Log probability of a class from those of both before flips."""
+        if self.label_flips == 0:
+            return log_class
+        return np.logaddexp(
+            np.log1p(-self.label_flips) + log_class, np.log(self.label_flips) + log_other
+        )
 
     def _log_same_bits(self, modalities: Sequence[str]) -> Array:
         """``(S, S)`` 0 where two patterns agree in all bits of ``modalities``, else -inf."""
@@ -214,14 +292,16 @@ class Draw:
     """Samples of a :class:`LatentModel`.
 
     Attributes:
-        states: ``(N,)`` number of each sample's bit pattern.
+        states: ``(N,)`` number of each sample's bit pattern (those that enter the label).
         latents: modality -> ``(N, D)`` latent vectors.
         labels: ``(N,)`` labels, rounded to float32.
+        clean_labels: ``(N,)`` the labels before flips.
     """
 
     states: npt.NDArray[np.int64]
     latents: Mapping[str, Array]
     labels: Array
+    clean_labels: Array
 
 
 @dataclass(frozen=True)
@@ -247,10 +327,22 @@ class LatentInformation:
     h2: Array
 
 
-def _pointwise(log_x: Array, log_y: Array) -> Array:
-    """``log p(x, y) - log p(x) - log p(y)`` from ``(N, S)`` logs given each equally likely state.
+def _log_bit(x: Array, noise: float) -> Array:
+    """Log density of a fair bit (+1, -1) with Gaussian noise, in the shape of ``x``."""
+    each = [-0.5 * ((x - bit) / noise) ** 2 for bit in (1.0, -1.0)]
+    return np.logaddexp(*each) - np.log(2 * noise * np.sqrt(2 * np.pi))
 
-    Unnormalised ``log_x`` will do. A pair that cannot occur has -inf.
+
+def pointwise(log_x: Array, log_y: Array) -> Array:
+    """``i(x; y) = log p(x, y) - log p(x) - log p(y)`` of samples of a mixture.
+
+    Args:
+        log_x: ``(N, S)`` log density of x given each of ``S`` equally likely states; up to a
+            constant of the sample.
+        log_y: ``(N, S)`` of y, independent of x given the state; likewise.
+
+    Returns:
+        ``(N,)`` in nats; -inf for a pair that cannot occur.
     """
     joint = logsumexp(log_x + log_y, axis=1)
     return joint - logsumexp(log_x, axis=1) - logsumexp(log_y, axis=1) + np.log(log_x.shape[1])

@@ -6,6 +6,13 @@ it, the others carry noise only. The noise is centred over the sequence, so that
 steps is exactly the embedded latent vector. A sequence therefore holds the same information about
 the label as its latent vector, no less and no more, and an encoder can in principle reach the
 exact numbers that :func:`truth` gives.
+
+``amplitude`` scales a modality's whole latent part in the features, ``nuisance`` the bits that two
+modalities share and the label does not need. However small, the mean over steps still holds them
+exactly; but each step drowns them in its noise, and a task alone may leave them there. What
+features could hold is in :mod:`mimrl.datasets.ceilings`. ``label_flips`` concern every split, for
+the law is one, so accuracy cannot expect more than ``1 - label_flips`` on test either; the labels
+before flips are ``Truth.draws[split].clean_labels``, so that a study can score both.
 """
 
 from __future__ import annotations
@@ -20,6 +27,7 @@ from mimrl.datasets.features import SPLITS, Corpus, Ragged, Split
 from mimrl.datasets.latent import (
     COMPONENTS,
     MODALITIES,
+    NUISANCES,
     Array,
     Draw,
     LatentInformation,
@@ -39,7 +47,7 @@ class Truth:
 
     Attributes:
         model: the law the samples were drawn from.
-        draws: split -> latent vectors, bit patterns and labels of its samples.
+        draws: split -> latent vectors, bit patterns, labels and clean labels of its samples.
     """
 
     model: LatentModel
@@ -82,7 +90,7 @@ def generate(settings: PlantedSettings, task: Task) -> Corpus:
 
     Raises:
         ConfigError: ``width`` is below the number of latent coordinates, so that features could
-            not hold them.
+            not hold them, or a real label is to be flipped.
     """
     draws = truth(settings, task).draws
     splits = {name: _split(settings, name, draw) for name, draw in draws.items()}
@@ -116,7 +124,8 @@ def latent_model(settings: PlantedSettings, task: Task) -> LatentModel:
     """The latent law that the settings describe.
 
     Raises:
-        ConfigError: ``width`` is below the number of latent coordinates.
+        ConfigError: ``width`` is below the number of latent coordinates, or a real label is to
+            be flipped.
     """
     if settings.interaction == "mixed":
         given = settings.shares or dict.fromkeys(COMPONENTS, 1.0)
@@ -124,12 +133,19 @@ def latent_model(settings: PlantedSettings, task: Task) -> LatentModel:
         shares = {name: share / total for name, share in given.items()}
     else:
         shares = {settings.interaction: 1.0}
-    model = LatentModel(shares, settings.noise, settings.label_noise, task)
-    if settings.width < len(model.kinds):
+    model = LatentModel(
+        shares,
+        settings.noise,
+        settings.label_noise,
+        task,
+        nuisance=tuple(pair for pair in NUISANCES if pair in settings.nuisance),
+        label_flips=settings.label_flips,
+    )
+    if settings.width < len(model.coordinates):
         raise ConfigError(
             f"data.planted.width is {settings.width}, but these interactions need "
-            f"{len(model.kinds)} latent coordinates ({', '.join(model.kinds)}); set it to at least "
-            f"{len(model.kinds)}"
+            f"{len(model.coordinates)} latent coordinates ({', '.join(model.coordinates)}); set it "
+            f"to at least {len(model.coordinates)}"
         )
     return model
 
@@ -137,14 +153,25 @@ def latent_model(settings: PlantedSettings, task: Task) -> LatentModel:
 def projection(settings: PlantedSettings, modality: str, coordinates: int) -> Array:
     """``(width, coordinates)``: orthogonal columns of length ``sqrt(width / coordinates)``.
 
-    A feature is then of size 1 on average, and ``features @ projection * coordinates / width``
-    gives latent vectors back.
+    A feature of amplitude 1 is then of size 1 on average, and
+    ``features @ projection * coordinates / width`` gives latent vectors times :func:`amplitudes`.
     """
     normal = _generator(settings, _PROJECTION, modality).standard_normal(
         (settings.width, coordinates)
     )
     orthogonal: Array = np.linalg.qr(normal)[0]
     return orthogonal * np.sqrt(settings.width / coordinates)
+
+
+def amplitudes(settings: PlantedSettings, modality: str) -> Array:
+    """``(D,)`` the factor with which each latent coordinate of ``modality`` enters the features.
+
+    >>> amplitudes(PlantedSettings(interaction="synergy", nuisance={"text_audio": 0.1}), "text")
+    array([1. , 0.1])
+    """
+    kinds = latent_model(settings, "classification").kinds
+    own = [1.0] * len(kinds) + [settings.nuisance[p] for p in NUISANCES if p in settings.nuisance]
+    return settings.amplitude.get(modality, 1.0) * np.array(own)
 
 
 def _split(settings: PlantedSettings, name: str, draw: Draw) -> Split:
@@ -160,7 +187,8 @@ def _rendered(
     latents: Array, settings: PlantedSettings, modality: str, generator: np.random.Generator
 ) -> Ragged:
     """Sequences whose means over time are the embedded latent vectors."""
-    embedded = latents @ projection(settings, modality, latents.shape[1]).T
+    scaled = latents * amplitudes(settings, modality)
+    embedded = scaled @ projection(settings, modality, latents.shape[1]).T
     lengths = generator.integers(settings.min_steps, settings.max_steps + 1, size=len(latents))
     return Ragged.from_list(
         [

@@ -51,6 +51,23 @@ class PlantedSettings(Group):
     label_noise: float = Field(
         0.1, ge=0, le=100, description="scale of the noise on the label (before thresholding)"
     )
+    nuisance: dict[str, float] = Field(
+        default_factory=dict,
+        description="pair of modalities (text_audio, text_video, audio_video) -> amplitude in the "
+        "features of a bit that the two share and the label does not need; none when empty",
+    )
+    amplitude: dict[str, float] = Field(
+        default_factory=dict,
+        description="modality -> scale of all that it holds, its noise in time excepted; small is "
+        "easy to ignore; 1 where a modality is not named",
+    )
+    label_flips: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="share of labels replaced by the other class, in every split; target=class "
+        "only; no accuracy above 1 - label_flips can be expected",
+    )
     width: int = Field(8, ge=1, le=4096, description="features of a step in each modality")
     min_steps: int = Field(4, ge=1, description="shortest sequence")
     max_steps: int = Field(10, ge=1, description="longest sequence")
@@ -70,7 +87,17 @@ class PlantedSettings(Group):
             raise ValueError("shares has an effect with interaction=mixed only")
         if self.shares and sum(self.shares.values()) <= 0:
             raise ValueError("at least one of shares must be above 0")
+        self._check_scales("nuisance", ("text_audio", "text_video", "audio_video"))
+        self._check_scales("amplitude", ("text", "audio", "video"))
         return self
+
+    def _check_scales(self, name: str, known: tuple[str, ...]) -> None:
+        scales: dict[str, float] = getattr(self, name)
+        unknown = sorted(set(scales) - set(known))
+        if unknown:
+            raise ValueError(f"{name} names {unknown}; expected some of {', '.join(known)}")
+        if not all(0 < value <= 100 for value in scales.values()):
+            raise ValueError(f"{name} must be above 0 and at most 100; got {scales}")
 
 
 class DataSettings(Group):
@@ -172,6 +199,11 @@ class DataSettings(Group):
                 problems.append(
                     f"planted data have a real label (target=regression) or two classes "
                     f"(target=class), not target={self.target}"
+                )
+            if self.planted.label_flips and self.target != "class":
+                problems.append(
+                    f"planted.label_flips needs target=class, not target={self.target}: a real "
+                    "label has no other class"
                 )
             strangers = sorted(set(self.modalities) - {"text", "audio", "video"})
             if strangers:
