@@ -230,6 +230,10 @@ class TestRefusals:
             [*without_critics, "performance.bank_size=100"],
             [*without_critics, "performance.bank_dtype=float16"],
             ["data.planted.interaction=synergy", "data.planted.shares.synergy=1"],
+            ["data.planted.label_flips=0.1"],
+            ["data.planted.nuisance.audio_text=0.1"],
+            ["data.planted.nuisance.text_audio=0"],
+            ["data.planted.amplitude.fused=1"],
         ):
             assert len(problems(*overrides)) == 1, overrides
 

@@ -28,15 +28,15 @@ log ratios over scrambled Sobol points, and the conditional terms follow by the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtri, softmax, xlogy
 from scipy.stats.qmc import Sobol
 
-from mimrl.datasets.latent import MODALITIES, Array, LatentModel, pointwise
+from mimrl.datasets.latent import MODALITIES, Array, LatentModel
 from mimrl.errors import ConfigError
 from mimrl.terms import FUSED, LABEL, Quantity, Term, quantities, terms
 
@@ -248,8 +248,8 @@ def _shared(model: LatentModel, names: tuple[str, ...]) -> dict[str, float]:
 def _about_label(model: LatentModel, names: tuple[str, ...]) -> dict[tuple[str, ...], Array]:
     """Every set of modalities -> ``(SCRAMBLINGS,)`` estimates of what it says about the label."""
     subsets = [s for size in range(1, len(names) + 1) for s in combinations(names, size)]
-    rows = [_one_scrambling(model, names, subsets, seed) for seed in range(SCRAMBLINGS)]
-    return {subset: np.array(column) for subset, column in zip(subsets, zip(*rows), strict=True)}
+    rows = np.array([_one_scrambling(model, names, subsets, s) for s in range(SCRAMBLINGS)])
+    return dict(zip(subsets, rows.T, strict=True))
 
 
 def _one_scrambling(
@@ -261,22 +261,36 @@ def _one_scrambling(
     states = np.minimum((points[:, 0] * len(model.scores)).astype(int), len(model.scores) - 1)
     normal = ndtri(np.clip(points[:, 1:], EDGE, 1 - EDGE))
     noises = model.noise * normal[:, 1:].reshape(POINTS, len(names), width)
-    logs = {
-        m: model.log_latent(m, model.bits[m][states] + noises[:, i]) for i, m in enumerate(names)
+    posterior = {
+        name: softmax(model.log_latent(name, model.bits[name][states] + noises[:, i]), axis=1)
+        for i, name in enumerate(names)
     }
-    log_x = [np.sum([logs[m] for m in subset], axis=0) for subset in subsets]
-    found = np.zeros(len(subsets))
-    for weights, labels in _labels(model, states, normal[:, 0]):
-        some = weights > 0
-        log_y = model.log_label(labels[some])
-        found += [weights[some] @ pointwise(x[some], log_y) / POINTS for x in log_x]
-    return found.tolist()
+    products = (np.prod([posterior[name] for name in subset], axis=0) for subset in subsets)
+    if model.task == "classification":
+        information = _class_information(model, states)
+    else:
+        information = _rating_information(model, states, normal[:, 0])
+    return [information(p / p.sum(axis=1, keepdims=True)) for p in products]
 
 
-def _labels(model: LatentModel, states: Array, z: Array) -> list[tuple[Array, Array]]:
-    """Labels of samples with their probabilities: both classes, or the real label that z gives."""
-    if model.task == "regression":
-        return [(np.ones(len(z)), model.scores[states] + model.label_noise * z)]
-    classes = [np.full(len(z), value) for value in (0.0, 1.0)]
+def _class_information(model: LatentModel, states: Array) -> Callable[[Array], float]:
+    """Posterior ``(N, S)`` of the states -> mean log p(c | x) / p(c), over both classes c."""
     chances = np.exp(model.log_label(np.array([0.0, 1.0])))
-    return [(chances[i][states], labels) for i, labels in enumerate(classes)]
+    prior = chances.mean(axis=1)
+    own = chances.T[states]
+
+    def information(posterior: Array) -> float:
+        return float(np.mean(xlogy(own, posterior @ chances.T / prior).sum(axis=1)))
+
+    return information
+
+
+def _rating_information(model: LatentModel, states: Array, z: Array) -> Callable[[Array], float]:
+    """Likewise for the real label that the state and the normal noise z of a sample give."""
+    chances = np.exp(model.log_label(model.scores[states] + model.label_noise * z))
+    chances /= chances.mean(axis=1, keepdims=True)
+
+    def information(posterior: Array) -> float:
+        return float(np.mean(np.log((posterior * chances).sum(axis=1))))
+
+    return information

@@ -13,10 +13,10 @@ synergy             product of two bits         one in text, one in audio; video
 
 The score is ``2 * sum(share * value)`` and the label ``score + label_noise * eps`` (regression),
 or whether that is 0 or more (two classes, of which a share may be flipped). A modality's latent
-vector holds its bits of every kind in use, plus Gaussian noise, so all modalities have one dimension
-and one marginal law: ``x_m ~ N(bits_m, noise^2 I)``. All densities are therefore mixtures over the
-``2^n`` bit patterns, and every ``h(x)``, ``i(x; y)`` below is such a mixture evaluated exactly, in
-nats.
+vector holds its bits of every kind in use, plus Gaussian noise, so all modalities have one
+dimension and one marginal law: ``x_m ~ N(bits_m, noise^2 I)``. All densities are therefore mixtures
+over the ``2^n`` bit patterns, and every ``h(x)``, ``i(x; y)`` below is such a mixture evaluated
+exactly, in nats.
 
 A *nuisance* is a bit that two modalities share and that enters no label, with a coordinate of its
 own behind those above; the third modality has an independent bit there. It is independent of all
@@ -195,7 +195,7 @@ class LatentModel:
             ``(N,)`` in nats.
         """
         log_x = np.sum([self.log_latent(m, x) for m, x in latents.items()], axis=0)
-        return pointwise(log_x, self.log_label(labels))
+        return _pointwise(log_x, self.log_label(labels))
 
     def bit_information(self, modalities: Sequence[str], states: npt.ArrayLike, y: Array) -> Array:
         """``i(b; y)`` of the bits themselves, the limit of :meth:`information` without noise.
@@ -208,7 +208,7 @@ class LatentModel:
         Returns:
             ``(N,)`` in nats.
         """
-        return pointwise(self._log_same_bits(modalities)[np.asarray(states)], self.log_label(y))
+        return _pointwise(self._log_same_bits(modalities)[np.asarray(states)], self.log_label(y))
 
     def total_bit_information(self, *modalities: str) -> float:
         """``I(b; y)``, the expectation of :meth:`bit_information`, in nats.
@@ -229,7 +229,7 @@ class LatentModel:
         same, z = self._log_same_bits(modalities), np.linspace(-10, 10, 401)
         weights = np.exp(-0.5 * z**2) / np.exp(-0.5 * z**2).sum()
         labels = self.scores + self.label_noise * z[:, None]
-        means = [np.mean(pointwise(same, self.log_label(y))) for y in labels]
+        means = [np.mean(_pointwise(same, self.log_label(y))) for y in labels]
         return float(weights @ np.array(means))
 
     def log_latent(self, modality: str, latents: Array) -> Array:
@@ -333,16 +333,10 @@ def _log_bit(x: Array, noise: float) -> Array:
     return np.logaddexp(*each) - np.log(2 * noise * np.sqrt(2 * np.pi))
 
 
-def pointwise(log_x: Array, log_y: Array) -> Array:
-    """``i(x; y) = log p(x, y) - log p(x) - log p(y)`` of samples of a mixture.
+def _pointwise(log_x: Array, log_y: Array) -> Array:
+    """``log p(x, y) - log p(x) - log p(y)`` from ``(N, S)`` logs given each equally likely state.
 
-    Args:
-        log_x: ``(N, S)`` log density of x given each of ``S`` equally likely states; up to a
-            constant of the sample.
-        log_y: ``(N, S)`` of y, independent of x given the state; likewise.
-
-    Returns:
-        ``(N,)`` in nats; -inf for a pair that cannot occur.
+    Unnormalised ``log_x`` will do. A pair that cannot occur has -inf.
     """
     joint = logsumexp(log_x + log_y, axis=1)
     return joint - logsumexp(log_x, axis=1) - logsumexp(log_y, axis=1) + np.log(log_x.shape[1])

@@ -7,7 +7,7 @@ from scipy.stats import norm
 from sklearn.svm import SVC
 
 from mimrl.datasets.latent import MODALITIES, LatentModel
-from mimrl.datasets.planted import generate, projection, truth
+from mimrl.datasets.planted import amplitudes, generate, projection, truth
 from mimrl.errors import ConfigError
 from mimrl.settings import PlantedSettings
 
@@ -234,3 +234,110 @@ def test_a_small_classifier_on_means_over_time_comes_near_the_bayes_rule(
     bayes = np.mean(exact.information("test", *modalities) > 0)
     assert found > 0.95 * bayes
     assert bayes > 0.94
+
+
+def test_without_new_parts_the_corpus_is_what_it_was() -> None:
+    """Numbers of the code before nuisances, amplitudes and flips."""
+    settings = PlantedSettings(train_size=20, valid_size=10, test_size=12, seed=5)
+    train = generate(settings, "regression").splits["train"]
+    labels = [-0.2970964312553406, 0.43909773230552673, -2.087238311767578, 0.4506382346153259]
+    np.testing.assert_array_equal(train.labels[:4, 0], np.float32(labels))
+    first = {
+        "text": [-0.1365002542734146, 0.17495763301849365, 0.39062684774398804],
+        "audio": [0.03288909047842026, -0.2417522668838501, 0.24480578303337097],
+        "video": [-2.50654935836792, 2.3759634494781494, 0.6813867092132568],
+    }
+    for name, values in first.items():
+        np.testing.assert_allclose(train.sequences[name].values[0, :3], values, rtol=1e-6)
+    exact = truth(settings, "regression")
+    known = [0.45412395322250276, 0.46137421268236256, 2.772549458907893]
+    np.testing.assert_allclose(exact.information("train", "text", "audio")[:3], known, rtol=1e-12)
+    surprisal = [3.9982070872686777, 5.262883376389423, 3.6345969531752162]
+    np.testing.assert_allclose(exact.pair("train", "text", "audio").h1[:3], surprisal, rtol=1e-12)
+
+
+NUISANCE = {"text_audio": 0.1, "audio_video": 0.5}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_new_parts_leave_the_label_and_what_is_said_of_it(task: str) -> None:
+    before = truth(planted(), task)
+    after = truth(planted(nuisance=NUISANCE, amplitude={"audio": 0.2}), task)
+    assert after.model.coordinates == (*before.model.kinds, *map("nuisance_{}".format, NUISANCE))
+    np.testing.assert_array_equal(
+        before.information("test", *MODALITIES), after.information("test", *MODALITIES)
+    )
+    for name in MODALITIES:
+        width = len(before.model.kinds)
+        np.testing.assert_array_equal(
+            before.draws["test"].latents[name], after.draws["test"].latents[name][:, :width]
+        )
+
+
+def test_a_nuisance_is_shared_by_its_pair_alone_and_not_with_the_label() -> None:
+    exact = truth(planted(nuisance={"text_video": 1.0}, train_size=4000), "classification")
+    draw = exact.draws["train"]
+    columns = [draw.latents[name][:, -1] for name in MODALITIES]
+    table = np.corrcoef([*columns, draw.labels])
+    error = 1 / np.sqrt(4000)
+    assert table[0, 2] == pytest.approx(1 / 1.25, abs=4 * error)  # var(bit) of var(bit) + noise^2
+    others = table[np.triu_indices(4, 1)]
+    assert np.sum(np.abs(others) > 4 * error) >= 1
+    assert np.all(np.abs(table[1, [0, 2, 3]]) < 4 * error)
+    assert np.all(np.abs(table[3, [0, 2]]) < 4 * error)
+
+
+def test_surprisal_counts_the_nuisance() -> None:
+    exact = truth(planted("unique_text", nuisance={"text_audio": 0.1}, noise=0.7), "regression")
+    x = exact.draws["test"].latents["audio"]
+    density = np.prod(0.5 * norm.pdf(x, 1, 0.7) + 0.5 * norm.pdf(x, -1, 0.7), axis=1)
+    np.testing.assert_allclose(exact.model.surprisal("audio", x), -np.log(density), atol=1e-12)
+
+
+def test_means_over_time_are_the_latent_vectors_times_their_amplitudes() -> None:
+    settings = planted("synergy", nuisance=NUISANCE, amplitude={"video": 0.2}, noise=1.0)
+    np.testing.assert_allclose(amplitudes(settings, "text"), [1, 0.1, 0.5])
+    np.testing.assert_allclose(amplitudes(settings, "video"), [0.2, 0.02, 0.1])
+    split = generate(settings, "classification").splits["test"]
+    draw = truth(settings, "classification").draws["test"]
+    for name in MODALITIES:
+        means = np.stack([sequence.mean(axis=0) for sequence in split.sequences[name]])
+        back = means @ projection(settings, name, 3) * 3 / settings.width
+        expected = draw.latents[name] * amplitudes(settings, name)
+        np.testing.assert_allclose(back, expected, atol=1e-5)
+
+
+def test_flips_replace_their_share_of_labels_in_every_split_and_keep_the_clean_ones() -> None:
+    clean, flipped = (
+        truth(planted(label_flips=f, train_size=4000), "classification") for f in (0.0, 0.2)
+    )
+    for name, draw in flipped.draws.items():
+        np.testing.assert_array_equal(draw.clean_labels, clean.draws[name].labels)
+        np.testing.assert_array_equal(clean.draws[name].labels, clean.draws[name].clean_labels)
+        share = np.mean(draw.labels != draw.clean_labels)
+        assert share == pytest.approx(0.2, abs=4 * 0.4 / np.sqrt(len(draw.labels)))
+
+
+def test_flips_enter_the_exact_information_as_a_binary_channel() -> None:
+    model = truth(planted("synergy", label_noise=0, label_flips=0.1), "classification").model
+    expected = LOG2 + 0.1 * np.log(0.1) + 0.9 * np.log(0.9)
+    assert model.total_bit_information("text", "audio") == pytest.approx(expected, abs=1e-12)
+    assert model.total_bit_information("text") == pytest.approx(0, abs=1e-12)
+
+
+def test_a_real_label_cannot_be_flipped() -> None:
+    with pytest.raises(ConfigError, match=r"label_flips is 0\.1, but a real label has no other"):
+        generate(planted(label_flips=0.1), "regression")
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"nuisance": ("text_audio", "text_audio")}, "nuisance must name each"),
+        ({"nuisance": ("audio_text",)}, "nuisance must name each"),
+        ({"label_flips": 0.5}, r"label_flips must be in \[0, 0\.5\)"),
+    ],
+)
+def test_laws_out_of_range_are_refused(fields: dict[str, object], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        LatentModel({"redundant": 1.0}, 0.5, 0.1, "classification", **fields)
