@@ -1,6 +1,8 @@
 """Exact terms of planted laws: closed forms, laws of information, a slow independent quadrature."""
 
+import re
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +10,12 @@ from scipy.stats import norm
 
 from mimrl.datasets.ceilings import Ceilings, Exact, bit_pair_information, ceilings, label_entropy
 from mimrl.datasets.latent import COMPONENTS, MODALITIES, LatentModel, Task
+from mimrl.datasets.planted import latent_model
 from mimrl.errors import ConfigError
+from mimrl.settings import load
 from mimrl.terms import FUSED, quantities, terms
 
+ROOT = Path(__file__).parents[2]
 LOG2 = np.log(2)
 MIXED = dict.fromkeys(COMPONENTS, 0.2)
 PAIRS = ("text_audio", "text_video")
@@ -207,3 +212,17 @@ def test_any_modalities_have_the_table_of_terms(names: tuple[str, ...]) -> None:
 def test_other_modalities_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="ceilings need some of text, audio, video"):
         ceilings(LAWS["unique"], names)
+
+
+def test_the_room_of_the_steering_configuration_is_as_the_method_page_says() -> None:
+    settings = load(ROOT / "configs" / "steering.yaml")
+    found = ceilings(latent_model(settings.data.planted, settings.task), settings.data.modalities)
+    page = (ROOT / "docs" / "method.md").read_text()
+    table = {"I(A;C)": found.label["audio",], "I(V;C)": found.label["video",]}
+    table |= {f"`{name}`": found.quantities[name] for name in ("invariant", "complementary")}
+    table |= {"I(T;A)": found.terms["text_audio"], "I(T;V)": found.terms["text_video"]}
+    for name, exact in table.items():
+        printed = re.search(rf"^\| {re.escape(name)} \| (\d\.\d+) \|", page, re.M)
+        assert exact is not None, name
+        assert printed is not None, name
+        assert float(printed[1]) == pytest.approx(exact.ceiling, abs=ERROR)
