@@ -40,6 +40,7 @@ from mimrl.mi.objectives import (
     Smile,
     Tuba,
 )
+from mimrl.mi.partners import partners_near, partners_within
 from mimrl.mi.stacked import Spread
 from mimrl.mi.stacked_critics import Pairs
 from mimrl.mi.variational import VariationalMI
@@ -85,6 +86,8 @@ __all__ = [
     "fit_mutual",
     "gaussian_information",
     "gaussian_pointwise",
+    "partners_near",
+    "partners_within",
     "product_samples",
     "read_out",
     "regression_slopes",

@@ -12,7 +12,7 @@ from mimrl.errors import ConfigError, ShapeError
 from mimrl.model.encoders import TextEncoder, build_encoder
 from mimrl.model.fusion import build_fusion
 from mimrl.model.masks import masked_mean
-from mimrl.model.output import Output
+from mimrl.model.output import Encoded, Output
 from mimrl.settings.model import EncoderSettings, GruSettings, ModelSettings, TransformerSettings
 
 if TYPE_CHECKING:
@@ -112,16 +112,22 @@ class MIMRL(nn.Module):
         Raises:
             ShapeError: a modality is missing or has another width.
         """
-        sequences, lengths = [], []
+        return self.fuse(self.encode(batch))
+
+    def encode(self, batch: Batch) -> Encoded:
+        """The encoders' sequences of a batch; see :meth:`forward`."""
+        sequences, lengths = {}, {}
         for name in self.modalities:
             values, valid = self._input(batch, name)
-            sequences.append(self.encoders[name](values, valid))
-            lengths.append(valid.clamp(min=1))
-        unimodal = {
-            name: masked_mean(sequence, valid)
-            for name, sequence, valid in zip(self.modalities, sequences, lengths, strict=True)
-        }
-        fused = self.fusion(sequences, lengths)
+            sequences[name] = self.encoders[name](values, valid)
+            lengths[name] = valid.clamp(min=1)
+        return Encoded(sequences, lengths)
+
+    def fuse(self, encoded: Encoded) -> Output:
+        """Features and predictions from the encoders' sequences."""
+        sequences, lengths = encoded.sequences, encoded.lengths
+        unimodal = {name: masked_mean(sequences[name], lengths[name]) for name in self.modalities}
+        fused = self.fusion(list(sequences.values()), list(lengths.values()))
         return Output(prediction=self.head(fused), fused=fused, unimodal=unimodal)
 
     def _input(self, batch: Batch, name: str) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,19 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """What the encoders gave for a batch.
+
+    Attributes:
+        sequences: modality -> ``(B, T_m, D)``.
+        lengths: modality -> ``(B,)`` valid steps, at least 1.
+    """
+
+    sequences: Mapping[str, Tensor]
+    lengths: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Output:
     """Prediction and features of one batch.
 

@@ -107,16 +107,19 @@ class ConditionalSettings(Group):
         description="read-out of the classifier: dv and nwj are lower bounds on held-out rows, ldr "
         "is not; with anchors=bank all have the same stage-2 gradient",
     )
-    neighbours: int = Field(2, ge=1, description="k nearest neighbours of each anchor")
+    neighbours: int = Field(
+        2, ge=1, description="critics.update=epoch: k nearest neighbours of each anchor"
+    )
     search: Literal["condition", "regression"] = Field(
         "condition",
-        description="where neighbours are sought: in z, or, when z is features, in the linear "
-        "prediction of x from z (no pairing bias where z is wide; docs/method.md)",
+        description="critics.update=epoch: where neighbours are sought: in z, or, when z is "
+        "features, in the linear prediction of x from z (no pairing bias where z is wide; "
+        "docs/method.md)",
     )
     anchors: Literal["bank", "batch"] = Field(
         "bank",
-        description="stage 2: anchors (y, z) from the detached bank, or from the current batch "
-        "with gradient",
+        description="critics.update=epoch, stage 2: anchors (y, z) from the detached bank, or from "
+        "the current batch with gradient",
     )
     hidden: int = Field(256, ge=1, description="hidden width of the classifier")
     layers: int = Field(2, ge=0, le=16, description="hidden layers after the input layer")
@@ -126,6 +129,11 @@ class ConditionalSettings(Group):
 class CriticSettings(Group):
     """Critics of all terms: their form, their bound, their optimiser."""
 
+    update: Literal["follow", "epoch"] = Field(
+        "follow",
+        description="when the critics learn: follow: in stage 1 and before each step of stage 2 "
+        "that they steer, on samples of the present batch; epoch: in stage 1 alone, as published",
+    )
     kind: Literal["separable", "concatenated", "bilinear"] = Field(
         "separable", description="form of the MI critics"
     )
@@ -147,6 +155,11 @@ class CriticSettings(Group):
 class SteeringSettings(Group):
     """Weights of the quantities in the stage-2 loss, ``task - sum_q weight_q quantity_q``."""
 
+    scale: Literal["task", "published"] = Field(
+        "task",
+        description="what a weight means: task: a share of the task's gradient at the features, "
+        "the same on every data set; published: a factor of the quantity in nats",
+    )
     default: float = Field(0.01, description="weight of every quantity not named in weights")
     weights: dict[str, float] = Field(
         default_factory=dict,

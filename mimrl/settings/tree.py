@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from mimrl.settings.base import Group, refuse
 from mimrl.settings.data import DataSettings, is_planted
-from mimrl.settings.information import CriticSettings, SteeringSettings
+from mimrl.settings.information import ConditionalSettings, CriticSettings, SteeringSettings
 from mimrl.settings.model import CubeMlpSettings, ModelSettings
 from mimrl.settings.performance import PerformanceSettings
 from mimrl.settings.training import TrainingSettings
@@ -69,6 +69,23 @@ class Settings(Group):
             elif isinstance(given, dict) and "kind" not in given:
                 filled[name] = {"kind": kind, **given}
         return {**values, "model": {**model, "encoders": filled}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before_critics_followed(cls, values: Any) -> Any:
+        """Complete settings of a version without ``critics.update`` keep their meaning."""
+        critics = values.get("critics") if isinstance(values, dict) else None
+        steering = values.get("steering") if isinstance(values, dict) else None
+        if not isinstance(critics, dict) or not isinstance(steering, dict):
+            return values
+        before = set(CriticSettings.model_fields) - {"update"}
+        if set(critics) != before or set(steering) != {"default", "weights"}:
+            return values
+        return {
+            **values,
+            "critics": {**critics, "update": "epoch"},
+            "steering": {**steering, "scale": "published"},
+        }
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
@@ -142,6 +159,17 @@ class Settings(Group):
             unknown = sorted(set(given) - set(known))
             if unknown:
                 found.append(f"{key} names {unknown}; expected some of {', '.join(known)}")
+        conditional = ConditionalSettings.model_fields
+        idle = [
+            f"critics.conditional.{name}"
+            for name in ("neighbours", "search", "anchors")
+            if getattr(self.critics.conditional, name) != conditional[name].default
+        ]
+        if self.critics.update == "follow" and idle:
+            found.append(
+                f"{', '.join(idle)} has no effect with critics.update=follow, whose product "
+                "samples come from the batch; remove it, or set critics.update=epoch"
+            )
         if any(weight < 0 for weight in self.critics.weights.values()):
             found.append("critics.weights must not be negative")
         if self.training.stage1_passes == 0 and any(self.quantity_weights.values()):
@@ -155,12 +183,16 @@ class Settings(Group):
         return found
 
     def _bank_problems(self) -> list[str]:
-        """The bank is there for the critics."""
-        if self.training.stage1_passes:
+        """The bank is there for critics that do not follow."""
+        if not self.training.stage1_passes:
+            idle = "training.stage1_passes=0"
+        elif self.critics.update == "follow":
+            idle = "critics.update=follow"
+        else:
             return []
         fields = PerformanceSettings.model_fields
         return [
-            f"performance.{name} has no effect with training.stage1_passes=0; remove it"
+            f"performance.{name} has no effect with {idle}; remove it"
             for name in ("bank_size", "bank_dtype")
             if getattr(self.performance, name) != fields[name].default
         ]

@@ -20,19 +20,9 @@ from torch import Tensor, nn
 
 from mimrl import mi
 from mimrl.mi.bank import Bank, Given, Product
-from mimrl.settings.information import (
-    Baseline,
-    Bound,
-    ConditionalSettings,
-    ConstantBaseline,
-    CriticSettings,
-    InterpolatedBound,
-    LearnedBaseline,
-    MineBound,
-    SmileBound,
-    TubaBound,
-)
+from mimrl.settings.information import CriticSettings
 from mimrl.terms import LABEL, Term, terms
+from mimrl.training.forms import conditional_estimator, mutual_estimator
 
 Variables = Mapping[str, Tensor]
 SMALLEST_SCALE = 1e-3  # of a dimension, as a share of its variable's mean scale
@@ -87,15 +77,19 @@ class Critics(nn.Module):
         mutual, conditional = {}, {}
         for term in self.table:  # in this order: weights are drawn as they are made
             if term.given is None:
-                mutual[term.name] = _mutual(settings, widths[term.x], widths[term.y])
+                mutual[term.name] = mutual_estimator(settings, widths[term.x], widths[term.y])
             else:
                 given = widths[term.given]
-                conditional[term.name] = _conditional(
+                conditional[term.name] = conditional_estimator(
                     settings.conditional, widths[term.x], widths[term.y], given
                 )
         self.mutual = mi.GroupedMutual(mutual)
         self.conditional = mi.GroupedConditional(conditional)
+        self.follow = settings.update == "follow"
         self.variables = (*modalities, "fused", LABEL)
+        if self.follow:
+            for name in modalities:
+                self.register_buffer(f"slopes_{name}", torch.zeros(widths[name], widths[LABEL]))
         for name in self.variables:
             self.register_buffer(f"mean_{name}", torch.zeros(widths[name]))
             self.register_buffer(f"scale_{name}", torch.ones(widths[name]))
@@ -103,6 +97,9 @@ class Critics(nn.Module):
     @torch.no_grad()
     def set_scale(self, bank: Variables) -> None:
         """Takes the means and standard deviations of ``bank`` for all that follows.
+
+        Critics that follow the model also take the slopes of the label's linear regression on each
+        modality: neighbours given a modality are near in what it says about the label.
 
         The scale of a dead dimension is bounded below by a share of the variable's mean scale, so
         that its rounding noise is not blown up to unit variance. A variable that is dead altogether
@@ -118,12 +115,25 @@ class Critics(nn.Module):
             self.get_buffer(f"scale_{name}").copy_(
                 torch.where(typical > DEAD, scale, torch.ones_like(scale))
             )
+        if self.follow:
+            scaled = self.standardise(bank)
+            for name in self.modalities:
+                slopes = mi.regression_slopes(scaled[LABEL], scaled[name])
+                self.get_buffer(f"slopes_{name}").copy_(slopes)
 
     def standardise(self, variables: Variables) -> dict[str, Tensor]:
         """The variables on the critics' scale; differentiable."""
         return {
             name: (variables[name] - self.get_buffer(f"mean_{name}"))
             / self.get_buffer(f"scale_{name}")
+            for name in self.variables
+        }
+
+    def unscaled(self, variables: Variables) -> dict[str, Tensor]:
+        """The inverse of :meth:`standardise`, up to rounding."""
+        return {
+            name: variables[name] * self.get_buffer(f"scale_{name}")
+            + self.get_buffer(f"mean_{name}")
             for name in self.variables
         }
 
@@ -150,6 +160,7 @@ class Critics(nn.Module):
             term.name: Product(term.x, term.y, term.given, regression and term.given != LABEL)
             for term in self.table
             if term.given is not None and (names is None or term.name in names)
+            if not self.follow  # their product samples come from the rows themselves
         }
         discrete = (LABEL,) if self.discrete_label else ()
         return Bank(
@@ -170,6 +181,8 @@ class Critics(nn.Module):
         As many product samples as ``rows``, or as many as the bank has anchors for.
         """
         chosen = [t for t in self.table if wanted is None or t.name in wanted]
+        if self.follow:
+            return self._exchanged(rows, generator, chosen)
         neighbours, count = self.settings.conditional.neighbours, len(rows[LABEL])
         given = None
         if bank_rows is not None:
@@ -183,6 +196,37 @@ class Critics(nn.Module):
             {t.name: mi.Pairs(rows[t.x], rows[t.y]) for t in chosen if t.given is None},
             {t.name: mi.Contrast(_triples(t, rows), products[t.name]) for t in conditional},
         )
+
+    def _exchanged(
+        self, rows: Variables, generator: torch.Generator, chosen: Sequence[Term]
+    ) -> Samples:
+        """Joint samples are the rows; in product samples each has the y of a row near in z.
+
+        Near a label: of the same class, or the nearest rating. Near a modality: nearest in the
+        linear prediction of the label from it. Only labels change places then, so that no feature
+        of another row can betray a product sample by not matching z.
+        """
+        partners = {
+            given: self._partners(rows, given, generator)
+            for given in dict.fromkeys(t.given for t in chosen if t.given is not None)
+        }
+        contrasts = {}
+        for term in chosen:
+            if term.given is not None:
+                joint = _triples(term, rows)
+                product = mi.Triples(joint.x, joint.y[partners[term.given]], joint.z)
+                contrasts[term.name] = mi.Contrast(joint, product)
+        pairs = {t.name: mi.Pairs(rows[t.x], rows[t.y]) for t in chosen if t.given is None}
+        return Samples(pairs, contrasts)
+
+    def _partners(self, rows: Variables, given: str, generator: torch.Generator) -> Tensor:
+        """``(B,)`` the row near in ``given`` of each row."""
+        if given != LABEL:
+            places = rows[given].detach() @ self.get_buffer(f"slopes_{given}")
+            return mi.partners_near(places, generator)
+        if self.discrete_label:
+            return mi.partners_within(rows[LABEL], generator)
+        return mi.partners_near(rows[LABEL], generator)
 
     def losses(self, rows: Variables, bank: Bank, generator: torch.Generator) -> dict[str, Tensor]:
         """The stage-1 loss of every term: minus its bound, or the classifier's cross-entropy.
@@ -241,14 +285,14 @@ class Critics(nn.Module):
         self.mutual.spread = self.conditional.spread = spread
 
     def fresh(self, **conditional: object) -> Critics:
-        """Critics of the same form with new weights, on the same device.
+        """Critics of the same form with new weights, on the same device, for features that rest.
 
         Args:
             **conditional: settings of the conditional terms that are to differ.
         """
         device = self.get_buffer(f"mean_{LABEL}").device
         changed = self.settings.conditional.model_copy(update=conditional)
-        settings = self.settings.model_copy(update={"conditional": changed})
+        settings = self.settings.model_copy(update={"conditional": changed, "update": "epoch"})
         return Critics(
             settings, self.modalities, self.widths, discrete_label=self.discrete_label
         ).to(device)
@@ -311,50 +355,3 @@ def even_chunks(order: Tensor, size: int) -> list[Tensor]:
 
 def _triples(term: Term, variables: Variables) -> mi.Triples:
     return mi.Triples(variables[term.x], variables[term.y], variables[str(term.given)])
-
-
-def _mutual(settings: CriticSettings, x_width: int, y_width: int) -> mi.VariationalMI:
-    hidden, layers = settings.hidden, settings.layers
-    critic: mi.Critic
-    if settings.kind == "separable":
-        critic = mi.SeparableCritic(
-            x_width, y_width, embedding=settings.embedding, hidden=hidden, layers=layers
-        )
-    elif settings.kind == "concatenated":
-        critic = mi.ConcatenatedCritic(x_width, y_width, hidden=hidden, layers=layers)
-    else:
-        critic = mi.BilinearCritic(x_width, y_width)
-    return mi.VariationalMI(critic, _bound(settings.bound, y_width, settings))
-
-
-def _conditional(settings: ConditionalSettings, x: int, y: int, z: int) -> mi.ConditionalMI:
-    return mi.ConditionalMI(
-        x,
-        y,
-        z,
-        estimator=settings.estimator,
-        hidden=settings.hidden,
-        layers=settings.layers,
-        logit_clip=settings.logit_clip,
-    )
-
-
-def _bound(settings: Bound, y_width: int, critics: CriticSettings) -> mi.Bound:
-    if isinstance(settings, TubaBound):
-        return mi.Tuba(_baseline(settings.baseline, y_width, critics))
-    if isinstance(settings, InterpolatedBound):
-        return mi.Interpolated(settings.alpha, _baseline(settings.baseline, y_width, critics))
-    if isinstance(settings, SmileBound):
-        return mi.Smile(settings.clip)
-    if isinstance(settings, MineBound):
-        return mi.Mine(settings.decay)
-    plain = {"dv": mi.Dv, "nwj": mi.Nwj, "infonce": mi.InfoNce, "js": mi.Js}
-    return plain[settings.kind]()
-
-
-def _baseline(settings: Baseline, y_width: int, critics: CriticSettings) -> mi.Baseline:
-    if isinstance(settings, ConstantBaseline):
-        return mi.ConstantBaseline(settings.value)
-    if isinstance(settings, LearnedBaseline):
-        return mi.LearnedBaseline(y_width, hidden=critics.hidden, layers=critics.layers)
-    return mi.GaussianBaseline()

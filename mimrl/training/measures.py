@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mimrl.errors import NonFiniteError
+from mimrl.errors import EstimationWarning, NonFiniteError
 
 LOOK_EVERY = 50  # steps between two looks for numbers that are not finite
 NEVER = 2**62
+FAR = 0.3  # nats between what stage 2 believes and what validation reads
 
 
 class Losses:
@@ -74,6 +77,32 @@ def not_finite(where: str, names: list[str], when: str = "") -> NonFiniteError:
         f"{where}: {', '.join(terms) or 'the sum'} became NaN or infinite{when}; lower "
         "training.optimizer.rate or training.clip_at, or check data.scaling"
     )
+
+
+def compared(record: Mapping[str, Any], *, warn: bool = True) -> dict[str, float]:
+    """How far stage 2 and validation differ in each term that steers, in nats.
+
+    Stage 2 gives the mean over an epoch in which the model moves; validation, its end.
+
+    Args:
+        record: an epoch's ``epoch``, ``stage2`` and ``valid``.
+        warn: whether to warn of large differences.
+
+    Warns:
+        EstimationWarning: terms that differ by more than ``FAR``.
+    """
+    believed, read = record["stage2"]["terms"], record["valid"].get("terms", {})
+    found = {name: value - read[name] for name, value in believed.items()}
+    far = [name for name, value in found.items() if abs(value) > FAR]
+    if far and warn:
+        told = ", ".join(f"{n} {believed[n]:.2f} (validation {read[n]:.2f})" for n in far)
+        warnings.warn(
+            f"epoch {record['epoch']}: estimates that steer differ from validation by more than "
+            f"{FAR} nats: {told}; lower their weights or raise critics.rate",
+            EstimationWarning,
+            stacklevel=2,
+        )
+    return found
 
 
 class Clock:

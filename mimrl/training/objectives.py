@@ -113,6 +113,23 @@ def steered_loss(
     )
 
 
+def term_weights(table: Sequence[Quantity], weights: Mapping[str, float]) -> dict[str, float]:
+    """Each term's weight in ``sum_q weight_q quantity_q``; terms may cancel between quantities.
+
+    >>> from mimrl.terms import quantities
+    >>> table = quantities(("text", "audio"))
+    >>> term_weights(table, {"specific_audio": 0.1, "complementary": 0.1})
+    {'audio_label_given_text': 0.1, 'text_audio_given_label': 0.0}
+    """
+    found: dict[str, float] = {}
+    for quantity in table:
+        weight = weights.get(quantity.name, 0.0)
+        if weight:
+            for term, sign in quantity.parts.items():
+                found[term] = found.get(term, 0.0) + sign * weight
+    return found
+
+
 def probabilities(prediction: Tensor) -> Tensor:
     """Class probabilities ``(N, C)`` from ``(N, C)`` logits, or ``(N, 2)`` from ``(N, 1)``."""
     if prediction.shape[1] == 1:

@@ -207,6 +207,10 @@ class Learner:
             self._scaled_step(loss, self._scaler)
         self.schedule.step()
 
+    def scale(self, loss: Tensor) -> Tensor:
+        """``loss`` as large as a step makes it before it forms gradients."""
+        return loss if self._scaler is None else self._scaler.scale(loss)
+
     def _scaled_step(self, loss: Tensor, scaler: GradScaler) -> None:
         """The same with a scaled loss; averaged first, so that all see an overflow of one.
 

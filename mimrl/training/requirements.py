@@ -115,7 +115,7 @@ def require_banks(settings: Settings, data: Prepared, team: Team = ALONE) -> Non
         return
     made = _Drawing(settings, data, (training.stage1_batch_size or training.batch_size) * team.size)
     train, cap = data.splits["train"], settings.performance.bank_size
-    if training.warmup_epochs < training.epochs:
+    if training.warmup_epochs < training.epochs and settings.critics.update == "epoch":
         _require(made.draws(train, table), train, "train", cap)
         _require(made.draws(data.splits["valid"], table), data.splits["valid"], "valid")
         _require_batches(made, team)

@@ -152,6 +152,14 @@ class Team:
             dist.broadcast(number, 0)
         return float(number)
 
+    def total(self, number: Tensor) -> Tensor:
+        """The sum of all processes' numbers, 0-d; the argument itself in a team of one."""
+        if self.size == 1:
+            return number
+        found = number.clone()
+        _reduce(found)
+        return found
+
     def require_same(self, what: str, number: int, device: torch.device) -> None:
         """Raises where processes differ in what must be the same, before it can do harm.
 

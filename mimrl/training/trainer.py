@@ -23,17 +23,19 @@ from mimrl.mi.bank import Bank
 from mimrl.mi.ranks import order
 from mimrl.model.model import MIMRL
 from mimrl.settings import Settings
-from mimrl.terms import FUSED, LABEL, quantities
+from mimrl.settings.training import ConstantSchedule
+from mimrl.terms import quantities
 from mimrl.training import checkpoint, saving
-from mimrl.training.critics import Critics, even_chunks, label_variable
+from mimrl.training.critics import Critics, even_chunks
 from mimrl.training.inference import Features, encode, gathered
-from mimrl.training.measures import Clock, Losses, not_finite
+from mimrl.training.measures import Clock, Losses, compared, not_finite
 from mimrl.training.metrics import better
-from mimrl.training.objectives import quantity_values, steered_loss, task_loss
+from mimrl.training.objectives import quantity_values, task_loss
 from mimrl.training.optimisation import Learner
 from mimrl.training.precision import Precision, compile_network, in_float32
 from mimrl.training.randomness import Place, seeded
 from mimrl.training.scoring import score, selection_metric
+from mimrl.training.steering import Steering
 from mimrl.training.steps import Steps
 from mimrl.training.team import ALONE, Team
 from mimrl.training.tracking import Progress, Tracker
@@ -86,10 +88,7 @@ class Trainer:
         team.start_alike(model)
         self.loss = task_loss(training.loss)
         self.table = quantities(settings.data.modalities)
-        self.weights = settings.quantity_weights
         self.term_weights = settings.term_weights
-        self.steering = tuple(q for q in self.table if self.weights[q.name])
-        self.wanted = {term for quantity in self.steering for term in quantity.parts}
         text = (model.text_parameters(), training.text_rate)
         main = (model.other_parameters(), 1.0)
         self.learner = self._learner({"text": text, "main": main}, self.steps.all_stage2)
@@ -100,7 +99,9 @@ class Trainer:
             self.critics = built.to(device)
             self.critics.spread_rows(team.spread)
             groups = {"critics": (list(self.critics.parameters()), settings.critics.rate)}
-            self.critic_learner = self._learner(groups, self.steps.all_stage1)
+            # Critics that follow must stay as fast as they were while the model slows down.
+            schedule = {"schedule": ConstantSchedule()} if self.critics.follow else {}
+            self.critic_learner = self._learner(groups, self.steps.all_stage1, **schedule)
         self.metric = selection_metric(settings)
         self.selection = Selection()
         self.epoch = 0
@@ -151,6 +152,7 @@ class Trainer:
         clock.lap("stage2")
         record["valid"] = self._validate(critics, epoch)
         clock.lap("valid")
+        record["difference"] = compared(record, warn=self.team.first)
         self._select(epoch, record["valid"]["metrics"][self.metric])
         record["best_epoch"] = self.selection.epoch
         record["seconds"] = clock.seconds
@@ -205,11 +207,10 @@ class Trainer:
         """Stage 2: one pass of encoders, fusion and head. Returns means over the pass."""
         training = self.settings.training
         self.model.train()
-        if critics is not None:
-            critics.eval().requires_grad_(False)
-        sums = Losses(f"stage 2 of epoch {epoch}")
+        sums, stops = Losses(f"stage 2 of epoch {epoch}"), Losses(f"stops of epoch {epoch}")
         bar.stage(epoch, "model")
         with self._seeded(Place.STAGE2, epoch) as generator:
+            steering = self._steering(critics, bank, generator)
             batches = iterate(
                 self.data.splits["train"],
                 training.batch_size,
@@ -220,9 +221,12 @@ class Trainer:
                 pin=self.device.type == "cuda",
             )
             for batch in batches:
-                parts = self._losses(batch.to(self.device), critics, bank, generator)
+                rows = self._rows(batch)
+                parts, stopped = self._losses(batch.to(self.device), rows, steering)
                 self.learner.step(parts["total"])
-                sums.add(parts, len(self._rows(batch)))
+                sums.add(parts, len(rows))
+                if stopped:
+                    stops.add(stopped, 1)
                 bar.step(task=parts["task"], total=parts["total"])
         means = sums.means()
         terms = {name: value for name, value in means.items() if name not in ("task", "total")}
@@ -231,36 +235,44 @@ class Trainer:
             "total": means["total"],
             "terms": terms,
             "quantities": self._quantities(terms),
+            "stopped": stops.means(),
         }
 
     def _losses(
-        self,
-        batch: Batch,
-        critics: Critics | None,
-        bank: Bank | None,
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:
-        """The stage-2 loss ``total``, the ``task`` loss and every term that steers.
+        self, batch: Batch, rows: Tensor, steering: Steering | None
+    ) -> tuple[dict[str, Tensor], Mapping[str, Tensor]]:
+        """The stage-2 loss ``total``, the ``task`` loss and every term that steers; what stopped.
 
         Of all processes' shares of the batch, in every process.
         """
-        chosen = self._rows(batch)
         with self.precision():
-            output = self.model(batch)
-        output = gathered(in_float32(output), self.team, len(chosen))
-        labels = self.labels[chosen]
-        task = self.loss(output.prediction, labels)
-        if critics is None or bank is None or not self.wanted:
-            return {"task": task, "total": task}
-        label = label_variable(labels, self.data.num_classes)
-        rows = critics.standardise({**output.unimodal, FUSED: output.fused, LABEL: label})
-        anchored = self.settings.critics.conditional.anchors == "batch"
-        with self.precision():
-            terms = critics.values(
-                rows, bank, generator, self.wanted, bank_rows=chosen if anchored else None
-            )
-        values = quantity_values(self.steering, terms)
-        return {"task": task, "total": steered_loss(task, values, self.weights), **terms}
+            encoded = self.model.encode(batch)
+            output = self.model.fuse(encoded)
+        output = gathered(in_float32(output), self.team, len(rows))
+        task = self.loss(output.prediction, self.labels[rows])
+        if steering is None:
+            return {"task": task, "total": task}, {}
+        found = steering(task, output, encoded, rows, self.learner.scale)
+        return {"task": task, "total": found.total, **found.terms}, found.stopped
+
+    def _steering(
+        self, critics: Critics | None, bank: Bank | None, generator: torch.Generator
+    ) -> Steering | None:
+        """What steers a pass of stage 2; None where nothing does."""
+        if critics is None or bank is None or not self.settings.steered:
+            return None
+        return Steering(
+            self.settings,
+            critics,
+            self.critic_learner,
+            bank,
+            labels=self.labels,
+            num_classes=self.data.num_classes,
+            window=self.steps.stage1_batch,
+            generator=generator,
+            precision=self.precision,
+            team=self.team,
+        )
 
     def _validate(self, critics: Critics | None, epoch: int) -> dict[str, Any]:
         """Metrics, terms and quantities on the validation split, with a bank of its own."""
@@ -323,9 +335,13 @@ class Trainer:
         self.epoch = int(header["epoch"])
 
     def _learner(
-        self, groups: Mapping[str, tuple[list[torch.nn.Parameter], float]], steps: int
+        self,
+        groups: Mapping[str, tuple[list[torch.nn.Parameter], float]],
+        steps: int,
+        **changed: Any,
     ) -> Learner:
-        training, scaler = self.settings.training, self.precision.scaler()
+        training = self.settings.training.model_copy(update=changed)
+        scaler = self.precision.scaler()
         return Learner(groups, training, steps, team=self.team, scaler=scaler)
 
     def _learners(self) -> dict[str, Learner]:
