@@ -122,10 +122,10 @@ class TrainingSettings(Group):
         1, ge=0, description="first epochs with the task loss alone and no critics"
     )
     stage1_passes: int = Field(
-        2,
+        1,
         ge=0,
-        description="passes of the critics over the training features each epoch; "
-        "0: no critics, no steering",
+        description="passes of the critics over the training features each epoch (published: 2, "
+        "with critics.update=epoch); 0: no critics, no steering",
     )
     batch_size: int = Field(
         128, ge=2, description="samples a step; of each process where several train together"
