@@ -23,6 +23,7 @@ class Place(IntEnum):
     READING = 3
     CONTROL = 4
     BANK = 5
+    PRESENCE = 6
 
 
 def derive(seed: int, place: Place, *index: int) -> int:
