@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -198,7 +198,7 @@ def _draw_rates(axis: Axes, report: MissingReport, metric: str) -> None:
 
 def _draw_subsets(axis: Axes, report: MissingReport, metric: str) -> None:
     keys = list(report.first.subsets)
-    offsets = np.linspace(-0.25, 0.25, len(report.results)) if len(report.results) > 1 else [0.0]
+    offsets = np.linspace(-0.18, 0.18, len(report.results)) if len(report.results) > 1 else [0.0]
     for index, (name, offset) in enumerate(zip(report.results, offsets, strict=True)):
         found = report.subsets(name)
         axis.errorbar(
