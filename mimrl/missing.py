@@ -128,7 +128,6 @@ def _report(
     arguments: argparse.Namespace, files: dict[str, list[Path]], device: torch.device
 ) -> MissingReport:
     """Results of all models; a corpus that the next model needs too is read once."""
-    from mimrl.datasets.catalogue import open_corpus
     from mimrl.training.checkpoint import load_model
     from mimrl.training.missing_report import MissingReport
     from mimrl.training.scoring import selection_metric
@@ -145,11 +144,22 @@ def _report(
                 loaded = replace(loaded, settings=settings)
             data = loaded.settings.data
             if known is None or known[0] != data:
-                known = (data, open_corpus(data))
+                known = (data, _corpus(data, arguments.data))
             found.append(_result(arguments, loaded, known[1], device))
             metric = metric or selection_metric(loaded.settings)
         results[name] = tuple(found)
     return MissingReport(metric, results)
+
+
+def _corpus(data: DataSettings, asked: str | None) -> Corpus:
+    from mimrl.datasets.catalogue import open_corpus
+
+    try:
+        return open_corpus(data)
+    except MissingFileError as error:
+        if asked is not None:
+            raise
+        raise MissingFileError(f"{error}; or name the data file with --data") from error
 
 
 def _result(

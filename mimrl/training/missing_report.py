@@ -111,7 +111,7 @@ class MissingReport:
             f"missing at random, mean (standard deviation) over {self.spread_over(name)}",
             f"{'rate  absent':{width}}{heads}",
             *(
-                f"{f'{rate:<4g}  {one.absent[rate]:.3f}':{width}}{self._cells(found)}"
+                f"{f'{rate:<5g} {one.absent[rate]:.3f}':{width}}{self._cells(found)}"
                 for rate, found in rates.items()
             ),
         ]
