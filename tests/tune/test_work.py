@@ -398,6 +398,6 @@ def test_a_study_that_began_before_a_setting_existed_goes_on():
     del stored["settings"]["evaluation"], stored["settings"]["training"]["modality_dropout"]
     begun.set_user_attr(studies.PLAN, json.dumps(stored))
     studies.create(storage, "old", plan(), sampler="random", pruner="none")
+    other = plan("training.modality_dropout=0.2")
     with pytest.raises(CheckpointError, match=r"training\.modality_dropout"):
-        other = plan("training.modality_dropout=0.2")
         studies.create(storage, "old", other, sampler="random", pruner="none")
