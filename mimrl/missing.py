@@ -19,7 +19,7 @@ from mimrl import __version__
 from mimrl.command import count, seed_list
 from mimrl.errors import ConfigError, MissingFileError, TrainingWarning
 from mimrl.exits import run_command
-from mimrl.settings.evaluation import TENTHS
+from mimrl.settings.evaluation import DRAWS, TENTHS
 from mimrl.settings.load import with_data_file
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mimrl.training.missing_report import MissingReport
 
 ALONE = "an evaluation runs in one process: start 'python -m mimrl.missing' by itself"
-DRAWS = 5
 EXAMPLES = """\
 examples:
   python -m mimrl.missing runs/demo/seed0

@@ -2,8 +2,8 @@
 
 All share one call, ``encoder(values, lengths) -> (B, T, D)``, and one promise: padded steps come
 out as exact zeros and change nothing. A sample without the modality (length 0) counts as one step
-of zeros, so that it still has a feature vector. Recurrences and convolutions learn which vector that
-is; a linear projection and a transformer, which have no bias behind them, give the zero vector.
+of zeros, so that it still has a feature vector. Recurrences and convolutions learn which vector
+that is; linear projections, a transformer's among them, have no bias and give the zero vector.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from mimrl.settings.base import Group, refuse
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 TENTHS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+DRAWS = 5
 
 
 class EvaluationSettings(Group):
@@ -27,7 +28,7 @@ class EvaluationSettings(Group):
         "kept",
     )
     missing_draws: int = Field(
-        5, ge=1, description="with missing: random draws of the missing modalities at each rate"
+        DRAWS, ge=1, description="with missing: random draws of the missing modalities at each rate"
     )
 
     @model_validator(mode="after")
