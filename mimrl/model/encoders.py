@@ -2,7 +2,8 @@
 
 All share one call, ``encoder(values, lengths) -> (B, T, D)``, and one promise: padded steps come
 out as exact zeros and change nothing. A sample without the modality (length 0) counts as one step
-of zeros, so that it still has a feature vector; which vector that is, the encoder learns.
+of zeros, so that it still has a feature vector. Recurrences and convolutions learn which vector
+that is; linear projections, a transformer's among them, have no bias and give the zero vector.
 """
 
 from __future__ import annotations

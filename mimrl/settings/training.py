@@ -134,6 +134,13 @@ class TrainingSettings(Group):
         None, ge=2, description="samples a step of the critics, likewise; null: as batch_size"
     )
     bucketing: bool = Field(True, description="batches of samples of similar length")
+    modality_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability that a clip loses a modality in a pass of stage 2; one at least "
+        "is kept",
+    )
     loss: LossSettings = Field(
         default_factory=PlainLoss, description="task loss: mae, mse, rmse, ccc; bce, ce, focal"
     )

@@ -30,6 +30,7 @@ from mimrl.training.critics import Critics, even_chunks
 from mimrl.training.inference import Features, encode, gathered
 from mimrl.training.measures import Clock, Losses, compared, not_finite
 from mimrl.training.metrics import better
+from mimrl.training.missing import Presence, draw_presence, held
 from mimrl.training.objectives import quantity_values, task_loss
 from mimrl.training.optimisation import Learner
 from mimrl.training.precision import Precision, compile_network, in_float32
@@ -84,6 +85,7 @@ class Trainer:
         self.steps = Steps.of(settings, data, team)
         self.precision = Precision(settings.performance.precision, device)
         self.labels = torch.from_numpy(data.splits["train"].labels).to(device)
+        self.has = held(data.splits["train"])
         compile_network(model, settings.performance, device)
         team.start_alike(model)
         self.loss = task_loss(training.loss)
@@ -214,6 +216,7 @@ class Trainer:
             batches = iterate(
                 self.data.splits["train"],
                 training.batch_size,
+                present=self._present(epoch),
                 generator=generator,
                 bucketing=training.bucketing,
                 share=self.team.part,
@@ -237,6 +240,18 @@ class Trainer:
             "quantities": self._quantities(terms),
             "stopped": stops.means(),
         }
+
+    def _present(self, epoch: int) -> Presence | None:
+        """``(N, K)``: which modalities the training clips keep in an epoch's stage 2; None: all.
+
+        Drawn for all clips, so that processes that share a batch need not tell each other, and
+        from a generator of its own: all else is drawn as without dropout of modalities.
+        """
+        rate = self.settings.training.modality_dropout
+        if not rate:
+            return None
+        with self._seeded(Place.MODALITY_DROPOUT, epoch) as generator:
+            return draw_presence(self.has, rate, generator)
 
     def _losses(
         self, batch: Batch, rows: Tensor, steering: Steering | None

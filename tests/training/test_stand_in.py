@@ -54,6 +54,7 @@ TRAININGS = {
     "lmf": ("model.fusion=lmf", "training.optimizer=sgd", "training.schedule=cosine"),
     "concat": ("model.fusion=concat", "model.encoders.audio.kind=linear", "training.clip=none"),
     "bank": ("performance.bank_size=24", "performance.bank_dtype=float16"),
+    "dropped": (*RECURRENT, "training.modality_dropout=0.5", "training.optimizer=sgd"),
     "bf16": (*RATINGS, "performance.precision=bf16"),
 }
 

@@ -52,6 +52,12 @@ KINDS = {
         "training.optimizer.kind=adamw",
         "training.optimizer.rate=0.0003",
     ),
+    "ratings, modalities missing": (
+        "data.target=regression",
+        "training.loss=mae",
+        "training.modality_dropout=0.4",
+        "evaluation.missing=true",
+    ),
 }
 
 
@@ -134,6 +140,18 @@ class TestTwoProcessesAndOne:
             assert two["valid"]["metrics"] == pytest.approx(one["valid"]["metrics"], abs=1e-5)
         states = [load_model(place).model.state_dict().keys() for place in places]
         assert states[0] == states[1]
+
+    def test_evaluation_with_missing_modalities_is_that_of_one_process(self, both):
+        folder, _, _ = both
+        kind = [*KINDS][-1]
+        one, two = (
+            json.loads((folder / name / kind / "run" / "seed0" / "metrics.json").read_text())
+            for name in ("one", "two")
+        )
+        assert one["missing"]["test"]["subsets"].keys() == two["missing"]["test"]["subsets"].keys()
+        for rate, found in one["missing"]["test"]["rates"].items():
+            mean = two["missing"]["test"]["rates"][rate]["mean"]
+            assert mean["mae"] == pytest.approx(found["mean"]["mae"], abs=1e-5)
 
     def test_resuming_with_another_number_of_processes_is_refused(self, both):
         folder, _, _ = both
