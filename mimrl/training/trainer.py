@@ -36,7 +36,7 @@ from mimrl.training.optimisation import Learner
 from mimrl.training.precision import Precision, compile_network, in_float32
 from mimrl.training.randomness import Place, seeded
 from mimrl.training.scoring import score, selection_metric
-from mimrl.training.steering import Steering
+from mimrl.training.steering import Steering, label_entropy
 from mimrl.training.steps import Steps
 from mimrl.training.team import ALONE, Team
 from mimrl.training.tracking import Progress, Tracker
@@ -86,6 +86,7 @@ class Trainer:
         self.precision = Precision(settings.performance.precision, device)
         self.labels = torch.from_numpy(data.splits["train"].labels).to(device)
         self.has = held(data.splits["train"])
+        self.label_entropy = label_entropy(data.splits["train"].labels, data.num_classes)
         compile_network(model, settings.performance, device)
         team.start_alike(model)
         self.loss = task_loss(training.loss)
@@ -223,9 +224,10 @@ class Trainer:
                 workers=self.settings.performance.loader_workers,
                 pin=self.device.type == "cuda",
             )
-            for batch in batches:
+            for read in batches:
+                batch = read.to(self.device)
                 rows = self._rows(batch)
-                parts, stopped = self._losses(batch.to(self.device), rows, steering)
+                parts, stopped = self._losses(batch, rows, steering)
                 self.learner.step(parts["total"])
                 sums.add(parts, len(rows))
                 if stopped:
@@ -283,6 +285,7 @@ class Trainer:
             bank,
             labels=self.labels,
             num_classes=self.data.num_classes,
+            label_entropy=self.label_entropy,
             window=self.steps.stage1_batch,
             generator=generator,
             precision=self.precision,
@@ -324,11 +327,9 @@ class Trainer:
 
     def _save_model(self, name: str, epoch: int) -> None:
         """Writes the present model, in a form that needs no other file."""
-        if not self.team.first:
-            return
-        saving.save_model(
-            self.folder / name, self.settings, self.data, self.model, self.critics, epoch
-        )
+        if self.team.first:
+            path = self.folder / name
+            saving.save_model(path, self.settings, self.data, self.model, self.critics, epoch)
 
     def _save_state(self) -> None:
         """Writes all that :meth:`load_state` needs to go on after this epoch."""
