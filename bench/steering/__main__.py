@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not arguments.report:
             work = Work(study.measure, arguments.out / "trainings" / name)
             failed += run(path, study.cells(options), work, jobs=arguments.jobs)
-        print(f"## {study.TITLE}\n\n{study.report(read(path))}\n", flush=True)
+        print(f"## {study.TITLE}\n\n{study.report(read(path), arguments.out)}\n", flush=True)
     return 1 if failed else 0
 
 

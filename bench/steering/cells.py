@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -166,9 +167,9 @@ def finished(cell: Cell, folder: Path) -> Finished:
 
 
 def rounded(value: Any) -> Any:
-    """Nested numbers with :data:`DIGITS` digits, so that lines stay short."""
+    """Nested numbers with :data:`DIGITS` digits, so that lines stay short; None where none is defined."""
     if isinstance(value, float):
-        return round(value, DIGITS)
+        return round(value, DIGITS) if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {name: rounded(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

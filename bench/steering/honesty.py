@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def _fresh(run: Finished) -> dict[str, dict[str, float]]:
     return {name: dict(reading.value) for name, reading in found.items()}
 
 
-def report(lines: Sequence[Line]) -> str:
+def report(lines: Sequence[Line], folder: Path) -> str:
     """A table a version and task: the worst of each quantity and weight over terms and seeds."""
     parts = [
         f"Wanted: |difference| < {NEAR} in {SHARE:.0%} of the epochs, no epoch's mean below "
