@@ -17,11 +17,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.steering import dose, honesty
+from bench.steering import default, dose, honesty, study
 from bench.steering.lines import Work, read, run
 from bench.steering.options import Options
 
-STUDIES = {study.NAME: study for study in (honesty, dose)}
+STUDIES = {each.NAME: each for each in (honesty, dose, default, study)}
 OUT = Path("runs/bench_steering")
 
 
@@ -38,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     failed = 0
     for name in arguments.studies:
-        study, path = STUDIES[name], arguments.out / f"{name}.jsonl"
+        chosen, path = STUDIES[name], arguments.out / f"{name}.jsonl"
         if not arguments.report:
-            work = Work(study.measure, arguments.out / "trainings" / name)
-            failed += run(path, study.cells(options), work, jobs=arguments.jobs)
-        print(f"## {study.TITLE}\n\n{study.report(read(path), arguments.out)}\n", flush=True)
+            work = Work(chosen.measure, arguments.out / "trainings" / name)
+            failed += run(path, chosen.cells(options), work, jobs=arguments.jobs)
+        print(f"## {chosen.TITLE}\n\n{chosen.report(read(path), arguments.out)}\n", flush=True)
     return 1 if failed else 0
 
 

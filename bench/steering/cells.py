@@ -1,4 +1,4 @@
-"""One training of a study: what tells it apart, its settings, and what is left when it has ended."""
+"""One training of a study: what tells it apart, its settings, what is left when it has ended."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def finished(cell: Cell, folder: Path) -> Finished:
 
 
 def rounded(value: Any) -> Any:
-    """Nested numbers with :data:`DIGITS` digits, so that lines stay short; None where none is defined."""
+    """Nested numbers with :data:`DIGITS` digits, for short lines; None for nan and infinity."""
     if isinstance(value, float):
         return round(value, DIGITS) if math.isfinite(value) else None
     if isinstance(value, Mapping):

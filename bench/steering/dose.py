@@ -30,7 +30,7 @@ NAME = "dose"
 TITLE = "Doses and what independent instruments read"
 SEEDS = 5
 DOSES = (-3.0, -1.0, -0.3, -0.1, -0.03, 0.03, 0.1, 0.3, 1.0, 3.0)
-UNSTEERED = "none"
+NONE = "none"
 CONTROLS = 1
 INSTRUMENTS = ("critics", "second")
 
@@ -40,11 +40,11 @@ def cells(options: Options) -> list[Cell]:
     seeds = options.seeds or tuple(range(1 if options.quick else SEEDS))
     doses = options.values or (DOSES[:1] if options.quick else DOSES)
     few = named(options.only)[-1:] if options.quick else named(options.only)
-    grid = [(UNSTEERED, 0.0), *((q.name, dose) for dose in doses if dose for q in few)]
+    grid = [(NONE, 0.0), *((q.name, dose) for dose in doses if dose for q in few)]
     found = []
     for seed in seeds:
         for name, dose in grid:
-            changes = steered(**({} if name == UNSTEERED else {name: dose}))
+            changes = steered(**({} if name == NONE else {name: dose}))
             key = {"quantity": name, "dose": dose, "seed": seed}
             quick = QUICK if options.quick else ()
             found.append(Cell(key, "steering", (*changes, *quick), seed))
@@ -89,7 +89,7 @@ def by_dose(lines: Sequence[Line], quantity: str) -> dict[float, list[Reading]]:
     found: dict[float, list[Reading]] = defaultdict(list)
     for line in lines:
         cell = line["cell"]
-        if cell["quantity"] in (UNSTEERED, quantity):
+        if cell["quantity"] in (NONE, quantity):
             found[cell["dose"]].append(_reading(line, QUANTITIES[quantity]))
     return dict(sorted(found.items()))
 

@@ -84,7 +84,9 @@ def _neighbours(splits: Mapping[str, Split], term: Term, rows: Mapping | None = 
         rows: split -> which rows; None: all.
     """
     chosen = {
-        name: [splits[name][v][slice(None) if rows is None else rows[name]] for v in (term.x, term.y)]
+        name: [
+            splits[name][v][slice(None) if rows is None else rows[name]] for v in (term.x, term.y)
+        ]
         for name in ("train", "test")
     }
     if not all(values.shape[1] for values in chosen["train"]):
@@ -126,5 +128,7 @@ def _about_label(
     for each, path in zip(sets, classifier_paths(inputs, classes, jobs, NETWORK), strict=True):
         choice = calibrate(path[:, : len(valid)], every[valid], log_prior)
         logs = choice(path[choice.candidate, len(valid) :], log_prior)
-        found[each] = float(np.mean(logs[np.arange(len(test)), every[test]] - log_prior[every[test]]))
+        found[each] = float(
+            np.mean(logs[np.arange(len(test)), every[test]] - log_prior[every[test]])
+        )
     return found

@@ -11,6 +11,8 @@ from scipy.stats import t
 from mimrl.terms import Quantity, quantities
 
 QUANTITIES = {q.name: q for q in quantities(("text", "audio", "video"))}
+UNSTEERED = ("steering.default=0", "training.stage1_passes=0")
+"""Overrides without steering and, as none is read, without critics; the model is the same."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,6 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
         return float(np.mean(values)), float("nan")
     error = float(np.std(values, ddof=1)) / np.sqrt(len(values))
     return float(np.mean(values)), float(t.ppf(0.975, len(values) - 1)) * error
-
-
-def with_interval(values: Sequence[float], digits: int = 3) -> str:
-    """``mean [low, high]``."""
-    if not len(values):
-        return ""
-    mean, half = interval(values)
-    if np.isnan(half):
-        return f"{mean:.{digits}f}"
-    return f"{mean:.{digits}f} [{mean - half:.{digits}f}, {mean + half:.{digits}f}]"
 
 
 def with_deviation(values: Sequence[float], digits: int = 2) -> str:

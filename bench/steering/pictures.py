@@ -15,7 +15,9 @@ from bench.steering.options import interval
 from mimrl.mi.writing import written_whole
 
 COLUMNS = 4
-BLUE, ORANGE, GREY, BLACK = "#0072B2", "#D55E00", "0.55", "black"  # told apart by all eyes
+# Okabe and Ito (2008): told apart by the colour-blind and in print
+BLUE, RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+GREY, BLACK = "0.55", "black"
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,12 @@ class Style:
 
 UPPER = (
     Style("critics", "fresh critics", BLUE, "o", "-", -0.08),
-    Style("second", "second instrument", ORANGE, "s", "--", 0.08),
+    Style("second", "second instrument", RED, "s", "--", 0.08),
     Style("control", "fresh critics, shuffled pairs", GREY, "x", ":", 0.0),
 )
 LOWER = (
-    Style("last", "accuracy, last epoch", BLUE, "o", "-", -0.08),
-    Style("chosen", "accuracy, chosen epoch", ORANGE, "s", "--", 0.08),
+    Style("last", "accuracy, last epoch", GREEN, "^", "-", -0.08),
+    Style("chosen", "accuracy, chosen epoch", PINK, "D", "--", 0.08),
 )
 Readings = Mapping[float, Sequence[Reading]]
 
