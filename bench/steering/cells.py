@@ -160,9 +160,9 @@ class Finished:
 
 
 def finished(cell: Cell, folder: Path) -> Finished:
-    """Trains a cell; a run that was left there by an interrupted call is replaced."""
+    """Trains a cell in ``folder``."""
     settings = cell.settings(folder)
-    result = train(settings, overwrite=True, progress=False)
+    result = train(settings, progress=False)
     return Finished(settings, result.folder)
 
 

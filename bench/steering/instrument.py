@@ -29,9 +29,10 @@ from mimrl.training.inference import Features
 Floats = npt.NDArray[np.float64]
 Split = Mapping[str, Floats]
 COMPONENTS = 8  # principal components of a variable
-COORDINATES = 3  # canonical coordinates that neighbours are sought in
+COORDINATES = 2  # canonical coordinates that neighbours are sought in: of planted data two bits
 NEIGHBOURS = 5
 SMALLEST = 1e-9  # share of the variance; a component below it is rounding
+DEAD = 1e-5  # mean deviation of a variable below which only rounding moves it, as for critics
 NETWORK = ClassifierSettings(hidden=(32,), epochs=12, batch_size=128, rate=5e-3)
 
 
@@ -61,17 +62,17 @@ def read_terms(features: Mapping[str, Features], table: Sequence[Term]) -> dict[
 
 
 def _components(features: Mapping[str, Features]) -> dict[str, dict[str, Floats]]:
-    """Split -> variable -> ``(N, k)`` principal components, white on train."""
+    """Split -> variable -> ``(N, k)`` principal components, white on train; 0 where it is dead."""
     found: dict[str, dict[str, Floats]] = {name: {} for name in SPLITS}
     for variable, values in features["train"].named().items():
         train = values.double().numpy()
-        mean = train.mean(axis=0)
+        mean, alive = train.mean(axis=0), train.std(axis=0).mean() > DEAD
         _, sizes, axes = np.linalg.svd(train - mean, full_matrices=False)
-        kept = sizes[:COMPONENTS] ** 2 > SMALLEST * max(float((sizes**2).sum()), SMALLEST)
-        scale = sizes[:COMPONENTS][kept] / np.sqrt(len(train))
+        kept = np.flatnonzero(sizes[:COMPONENTS] ** 2 >= SMALLEST * (sizes**2).sum())
+        scale = sizes[kept] / np.sqrt(len(train))
         for name in SPLITS:
-            own = features[name].named()[variable].double().numpy()
-            found[name][variable] = (own - mean) @ axes[:COMPONENTS][kept].T / scale
+            own = features[name].named()[variable].double().numpy() - mean
+            found[name][variable] = own @ axes[kept].T / scale if alive else 0.0 * own[:, :1]
     return found
 
 
@@ -89,8 +90,8 @@ def _neighbours(splits: Mapping[str, Split], term: Term, rows: Mapping | None = 
         ]
         for name in ("train", "test")
     }
-    if not all(values.shape[1] for values in chosen["train"]):
-        return 0.0  # a constant variable
+    if not all(np.ptp(values) for values in chosen["train"]):
+        return 0.0  # a dead variable
     maps = canonical_maps(*chosen["train"])
     x, y = (part(v)[:, :COORDINATES] for part, v in zip(maps, chosen["test"], strict=True))
     return float(Ksg(neighbours=NEIGHBOURS).estimate(x, y))

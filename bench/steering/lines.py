@@ -72,6 +72,7 @@ class Work:
         """Trains and measures one cell; its files are removed."""
         torch.set_num_threads(1)
         folder = self.folder / cell.folder
+        shutil.rmtree(folder, ignore_errors=True)  # of a call that was interrupted
         started = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MimrlWarning)  # doubts are what is measured here

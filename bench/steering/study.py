@@ -24,7 +24,7 @@ TITLE = "Where steering helps the task"
 SEEDS = 10
 WEIGHT = 0.3
 FLIPS = (0.0, 0.2)
-LENGTHS = {128: (48, 32), 512: (24, 64), 2048: (12, 64)}
+LENGTHS = {128: (32, 32), 512: (20, 64), 2048: (12, 64)}
 """Training clips -> epochs, batch size."""
 TEST = 2048
 ALONE = ("invariant", "complementary", "specific_audio", "specific_video", "fusion_text",
