@@ -8,6 +8,7 @@ of zeros, so that it still has a feature vector; which vector that is, the encod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +21,7 @@ from mimrl.errors import ConfigError, ShapeError
 from mimrl.mi.ranks import inverse, sent
 from mimrl.model.masks import step_mask, zero_padding
 from mimrl.model.recurrence import run_padded
+from mimrl.model.valid_rows import leave_padding_out
 from mimrl.settings.model import (
     ConvSettings,
     EncoderSettings,
@@ -157,6 +159,7 @@ class TextEncoder(nn.Module):
             if config is None
             else pretrained.build_encoder(config)
         )
+        self.valid_rows = leave_padding_out(self.transformer)
         self.frozen = settings.train == "none"
         _check_limit(self.transformer, settings)
         if settings.train != "all":
@@ -189,8 +192,19 @@ class TextEncoder(nn.Module):
         # A row without any valid key would be NaN in attention: let it see one, then zero it.
         valid = step_mask(lengths.clamp(min=1), ids.shape[1], ids.device)
         mask = valid.to(ids.dtype) if ids.device.type == "cpu" else self._whole_mask(valid)
-        states = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
+        with self._without_padding(valid):
+            states = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
         return zero_padding(states, lengths)
+
+    def _without_padding(self, valid: Tensor) -> AbstractContextManager[None]:
+        """Linear layers leave padded steps out, where finding the others waits for nothing.
+
+        Compiled code would be translated anew for every number of valid steps.
+        """
+        compiled = self.transformer._compiled_call_impl is not None
+        if compiled or valid.device.type != "cpu":
+            return nullcontext()
+        return self.valid_rows.only(valid)
 
     def _whole_mask(self, valid: Tensor) -> Tensor:
         """``(B, 1, T, T)``: who sees whom. Where transformers may leave it as it is, it need not

@@ -95,7 +95,7 @@ def _how(device: torch.device) -> str:
     """What changes the states besides weights and texts: the code of the encoder is not ours."""
     precision = torch.get_float32_matmul_precision()
     code = f"torch {torch.__version__} transformers {transformers.__version__}"
-    return f"float32 {precision} {device.type} {BATCH} {POOL} {code}"
+    return f"float32 {precision} {device.type} {BATCH} {POOL} valid rows {code}"
 
 
 @dataclass(frozen=True)
