@@ -54,12 +54,12 @@ class ValidLinear(nn.Linear):
     """
 
     def __init__(self, linear: nn.Linear, valid: ValidRows) -> None:
-        has_bias = linear.bias is not None
-        super().__init__(linear.in_features, linear.out_features, has_bias, device="meta")
+        nn.Module.__init__(self)  # that of a linear layer draws weights
+        self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
         self._valid = valid
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that torch has
+    def forward(self, input: Tensor) -> Tensor:
         """``(B, T, d_in)`` to ``(B, T, d_out)``; any other shape as every linear layer does."""
         if input.ndim != 3 or input.shape[:2] != self._valid.shape:
             return super().forward(input)
