@@ -42,7 +42,7 @@ from mimrl.training.frozen import with_hidden_states
 from mimrl.training.inference import encode
 from mimrl.training.memory import keep_freed_memory
 from mimrl.training.objectives import task_loss
-from mimrl.training.optimisation import build_optimizer, clipper
+from mimrl.training.optimisation import build_optimizer, clipper, model_groups
 from mimrl.training.precision import Precision, in_float32
 
 CONFIG = Path(__file__).parents[2] / "configs" / "mosi_official_text.yaml"
@@ -128,10 +128,9 @@ class Run:
 
     def __post_init__(self) -> None:
         training = self.settings.training
-        text, other = self.model.text_parameters(), self.model.other_parameters()
-        groups = {"text": (text, training.text_rate), "main": (other, 1.0)}
+        groups = model_groups(self.model, training)
         self.optimizer = build_optimizer(training.optimizer, groups)
-        self.clip, self.parameters = clipper(training), [*text, *other]
+        self.clip, self.parameters = clipper(training), [p for g, _ in groups.values() for p in g]
         self.loss = task_loss(training.loss)
         self.precision = Precision(self.settings.performance.precision, CPU)
 

@@ -1,4 +1,4 @@
-"""The stack of layers of a transformer: where it is, and running its upper part alone."""
+"""The stack of layers of a transformer: where it is, what it learns, its upper part alone."""
 
 from __future__ import annotations
 
@@ -33,6 +33,32 @@ def stack_of(transformer: nn.Module, source: str) -> nn.ModuleList:
         f"{source!r}: its {depth} layers were not found, so model.encoders.text.train=top and "
         "training.text_layer_decay are impossible; use train=all or none, and no decay"
     )
+
+
+def from_the_top(
+    transformer: nn.Module, source: str = "text"
+) -> list[tuple[str, list[nn.Parameter]]]:
+    """The parameters that learn, layer by layer.
+
+    Args:
+        transformer: a model of the package transformers.
+        source: how the settings name it, for messages.
+
+    Returns:
+        ``(layer11, its parameters)`` and so on down to ``layer0``; then ``(embeddings, all that is
+        in no layer)``.
+
+    Raises:
+        ConfigError: the layers were not found.
+    """
+    stack = stack_of(transformer, source)
+    found = [(f"layer{i}", list(layer.parameters())) for i, layer in enumerate(stack)][::-1]
+    inside = {id(parameter) for parameter in stack.parameters()}
+    others = [p for p in transformer.parameters() if id(p) not in inside]
+    return [
+        (name, [p for p in parameters if p.requires_grad])
+        for name, parameters in [*found, ("embeddings", others)]
+    ]
 
 
 class _Given(nn.Module):

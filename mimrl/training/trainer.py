@@ -30,7 +30,7 @@ from mimrl.training.inference import Features, encode, gathered
 from mimrl.training.measures import Clock, Losses, not_finite
 from mimrl.training.metrics import better
 from mimrl.training.objectives import quantity_values, steered_loss, task_loss
-from mimrl.training.optimisation import Learner
+from mimrl.training.optimisation import Groups, Learner, model_groups
 from mimrl.training.precision import Precision, compile_network, in_float32
 from mimrl.training.randomness import Place, seeded
 from mimrl.training.scoring import score, selection_metric
@@ -90,9 +90,7 @@ class Trainer:
         self.term_weights = settings.term_weights
         self.steering = tuple(q for q in self.table if self.weights[q.name])
         self.wanted = {term for quantity in self.steering for term in quantity.parts}
-        text = (model.text_parameters(), training.text_rate)
-        main = (model.other_parameters(), 1.0)
-        self.learner = self._learner({"text": text, "main": main}, self.steps.all_stage2)
+        self.learner = self._learner(model_groups(model, training), self.steps.all_stage2)
         self.critics: Critics | None = None
         if training.stage1_passes:
             with self._seeded(Place.INITIALISATION, 1):
@@ -322,9 +320,7 @@ class Trainer:
         self.selection = Selection(**header["selection"])
         self.epoch = int(header["epoch"])
 
-    def _learner(
-        self, groups: Mapping[str, tuple[list[torch.nn.Parameter], float]], steps: int
-    ) -> Learner:
+    def _learner(self, groups: Groups, steps: int) -> Learner:
         training, scaler = self.settings.training, self.precision.scaler()
         return Learner(groups, training, steps, team=self.team, scaler=scaler)
 
