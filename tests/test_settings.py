@@ -229,6 +229,7 @@ class TestRefusals:
             ["training.stage1_passes=0"],
             [*without_critics, "performance.bank_size=100"],
             [*without_critics, "performance.bank_dtype=float16"],
+            ["training.text_layer_decay=0.9"],
             ["data.planted.interaction=synergy", "data.planted.shares.synergy=1"],
         ):
             assert len(problems(*overrides)) == 1, overrides

@@ -78,6 +78,7 @@ class Settings(Group):
             *self._fusion_problems(),
             *self._steering_problems(),
             *self._bank_problems(),
+            *self._text_problems(),
         ]
         refuse(problems)
         return self
@@ -163,6 +164,19 @@ class Settings(Group):
             f"performance.{name} has no effect with training.stage1_passes=0; remove it"
             for name in ("bank_size", "bank_dtype")
             if getattr(self.performance, name) != fields[name].default
+        ]
+
+    def _text_problems(self) -> list[str]:
+        """Layers of a text transformer are there where one learns."""
+        learns = any(
+            encoder.kind == "transformer" and encoder.train != "none"
+            for encoder in self.model.encoders.values()
+        )
+        if learns or self.training.text_layer_decay == 1:
+            return []
+        return [
+            "training.text_layer_decay has no effect: no text transformer learns; remove it, or set "
+            "model.encoders.text.train=all"
         ]
 
     @property
