@@ -23,7 +23,9 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ from bench.speed.slow_parts import slow
 from mimrl import pretrained
 from mimrl.datasets.catalogue import open_corpus
 from mimrl.datasets.loading import batch_rows, collate
-from mimrl.datasets.prepare import Prepared, prepare
+from mimrl.datasets.prepare import Prepared, Samples, prepare
 from mimrl.settings import Settings, load
 from mimrl.training.frozen import with_hidden_states
 from mimrl.training.inference import encode
@@ -44,12 +46,12 @@ from mimrl.training.memory import keep_freed_memory
 from mimrl.training.objectives import task_loss
 from mimrl.training.optimisation import build_optimizer, clipper, model_groups
 from mimrl.training.precision import Precision, in_float32
+from mimrl.training.trainer import ENCODED
 
 CONFIG = Path(__file__).parents[2] / "configs" / "mosi_official_text.yaml"
 CPU = torch.device("cpu")
 TEXT = replace(shapes.MOSI, modalities=("text",), layers=6, hidden=384)
 QUICK = replace(shapes.TINY, modalities=("text",), layers=2)
-PASSED = 256  # samples of a pass without gradients that are timed
 GOAL = 0.7
 BF16 = "performance.precision=bf16"
 PARTS = ("forward", "backward", "clipping", "optimiser", "bank", "validation")
@@ -160,11 +162,16 @@ class Run:
     def passes(self) -> None:
         """The passes without gradients: for the bank in the training's type, for validation."""
         train, valid = self.data.splits["train"], self.data.splits["valid"]
-        few = train.select(list(range(min(PASSED, len(train)))))
+        batches = batch_rows(train.lengths, ENCODED, generator=None, bucketing=True)
+        chosen = [batches[len(batches) // 4], batches[3 * len(batches) // 4]]
         bank: dict[str, float] = {}
-        _add(bank, "", lambda: encode(self.model, few, batch_size=128, precision=self.precision))
-        self.seconds["bank"] = bank[""] * len(train) / len(few)
-        _add(self.seconds, "validation", lambda: encode(self.model, valid, batch_size=128))
+        for rows in chosen:
+            _add(bank, "", partial(self._encode, train.select(rows), self.precision))
+        self.seconds["bank"] = bank[""] * len(train) / sum(map(len, chosen))
+        _add(self.seconds, "validation", partial(self._encode, valid, nullcontext))
+
+    def _encode(self, samples: Samples, precision: Callable[[], Any]) -> None:
+        encode(self.model, samples, batch_size=ENCODED, precision=precision)
 
 
 def _add(seconds: dict[str, float], name: str, call: Callable[[], object]) -> None:
