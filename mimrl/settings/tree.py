@@ -175,8 +175,8 @@ class Settings(Group):
         if learns or self.training.text_layer_decay == 1:
             return []
         return [
-            "training.text_layer_decay has no effect: no text transformer learns; remove it, or set "
-            "model.encoders.text.train=all"
+            "training.text_layer_decay has no effect: no text transformer learns; remove it, or "
+            "set model.encoders.text.train=all"
         ]
 
     @property

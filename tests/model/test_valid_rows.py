@@ -64,6 +64,16 @@ def test_states_and_gradients_are_the_same(
         torch.testing.assert_close(gradient, slow_gradients[name], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_padding_with_zeros_suits_every_family(kind: str) -> None:
+    """MPNet and RoBERTa pad with 1 and count positions from there; batches here are padded with 0."""
+    encoder = made(kind).eval()
+    together = encoder.hidden(IDS, LENGTHS)
+    for row, length in enumerate(LENGTHS[:3].tolist()):
+        alone = encoder.transformer(input_ids=IDS[row : row + 1, :length]).last_hidden_state
+        torch.testing.assert_close(together[row, :length], alone[0], rtol=0, atol=1e-12)
+
+
 def test_padding_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The text without tokens counts as one of one token."""
     rows: list[int] = []
