@@ -66,7 +66,7 @@ def test_states_and_gradients_are_the_same(
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_padding_with_zeros_suits_every_family(kind: str) -> None:
-    """MPNet and RoBERTa pad with 1 and count positions from there; batches here are padded with 0."""
+    """MPNet and RoBERTa pad with 1 and count positions from there; our batches pad with 0."""
     encoder = made(kind).eval()
     together = encoder.hidden(IDS, LENGTHS)
     for row, length in enumerate(LENGTHS[:3].tolist()):
