@@ -242,6 +242,7 @@ class TestRefusals:
             ["evaluation.missing=true", "evaluation.missing_rates=[0.5,0.5]"],
             ["evaluation.missing=true", "data.modalities=[audio]"],
             ["training.modality_dropout=0.1", "data.modalities=[audio]"],
+            ["training.text_layer_decay=0.9"],
             ["data.planted.interaction=synergy", "data.planted.shares.synergy=1"],
             ["data.planted.label_flips=0.1"],
             ["data.planted.nuisance.audio_text=0.1"],

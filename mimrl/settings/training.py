@@ -150,6 +150,13 @@ class TrainingSettings(Group):
     text_rate: float = Field(
         0.01, ge=0, description="text transformer's rate as a multiple of the optimiser's rate"
     )
+    text_layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="each layer of the text transformer learns at this multiple of the rate of the "
+        "layer above it; embeddings as one more layer; 1: all alike",
+    )
     schedule: ScheduleSettings = Field(
         default_factory=MultiStepSchedule, description="how learning rates change"
     )

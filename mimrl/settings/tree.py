@@ -100,6 +100,7 @@ class Settings(Group):
             *self._steering_problems(),
             *self._bank_problems(),
             *self._missing_problems(),
+            *self._text_problems(),
         ]
         refuse(problems)
         return self
@@ -215,6 +216,19 @@ class Settings(Group):
             "keeps; remove it"
             for key, wanted in asked.items()
             if wanted
+        ]
+
+    def _text_problems(self) -> list[str]:
+        """Layers of a text transformer are there where one learns."""
+        learns = any(
+            encoder.kind == "transformer" and encoder.train != "none"
+            for encoder in self.model.encoders.values()
+        )
+        if learns or self.training.text_layer_decay == 1:
+            return []
+        return [
+            "training.text_layer_decay has no effect: no text transformer learns; remove it, or "
+            "set model.encoders.text.train=all"
         ]
 
     @property

@@ -32,7 +32,7 @@ from mimrl.training.measures import Clock, Losses, compared, not_finite
 from mimrl.training.metrics import better
 from mimrl.training.missing import Presence, draw_presence, held
 from mimrl.training.objectives import quantity_values, task_loss
-from mimrl.training.optimisation import Learner
+from mimrl.training.optimisation import Groups, Learner, model_groups
 from mimrl.training.precision import Precision, compile_network, in_float32
 from mimrl.training.randomness import Place, seeded
 from mimrl.training.scoring import score, selection_metric
@@ -92,9 +92,7 @@ class Trainer:
         self.loss = task_loss(training.loss)
         self.table = quantities(settings.data.modalities)
         self.term_weights = settings.term_weights
-        text = (model.text_parameters(), training.text_rate)
-        main = (model.other_parameters(), 1.0)
-        self.learner = self._learner({"text": text, "main": main}, self.steps.all_stage2)
+        self.learner = self._learner(model_groups(model, training), self.steps.all_stage2)
         self.critics: Critics | None = None
         if training.stage1_passes:
             with self._seeded(Place.INITIALISATION, 1):
@@ -350,12 +348,7 @@ class Trainer:
         self.selection = Selection(**header["selection"])
         self.epoch = int(header["epoch"])
 
-    def _learner(
-        self,
-        groups: Mapping[str, tuple[list[torch.nn.Parameter], float]],
-        steps: int,
-        **changed: Any,
-    ) -> Learner:
+    def _learner(self, groups: Groups, steps: int, **changed: Any) -> Learner:
         training = self.settings.training.model_copy(update=changed)
         scaler = self.precision.scaler()
         return Learner(groups, training, steps, team=self.team, scaler=scaler)
