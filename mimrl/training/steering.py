@@ -64,14 +64,15 @@ class LatestFeatures:
         variables: name -> ``(N, d)`` features and labels at the start of stage 2, on their own
             scale, without gradients.
         window: rows that critics see at a time.
-        generator: chooses the rows that stand in for earlier steps at the start.
+        generator: chooses the rows that stand in for earlier steps at the start; asked only then,
+            so that batches are shuffled as without steering.
     """
 
     def __init__(self, variables: Variables, window: int, generator: torch.Generator) -> None:
         self.variables = {name: value.clone() for name, value in variables.items()}
-        labels = self.variables[LABEL]
-        self._size = min(window, len(labels))
-        self._recent = order(len(labels), generator, labels.device)[: self._size]
+        self._size = min(window, len(self.variables[LABEL]))
+        self._generator = generator
+        self._recent: Tensor | None = None
 
     def window(self, rows: Tensor, variables: Variables) -> dict[str, Tensor]:
         """The rows of a batch first, with gradients, then those of the steps before it, without.
@@ -85,12 +86,15 @@ class LatestFeatures:
         """
         for name, value in variables.items():
             self.variables[name][rows] = value.detach()
+        if len(rows) >= self._size:
+            return dict(variables)
+        if self._recent is None:
+            everything = order(len(self.variables[LABEL]), self._generator, rows.device)
+            self._recent = everything[: self._size]
         again = torch.isin(self._recent, rows).to(torch.uint8)
         others = self._recent[again.argsort(stable=True)]  # those of this batch come last
         self._recent = torch.cat([rows, others])[: self._size]
         beside = self._recent[len(rows) :]
-        if not len(beside):
-            return dict(variables)
         return {n: torch.cat([v, self.variables[n][beside]]) for n, v in variables.items()}
 
 
