@@ -33,7 +33,16 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from bench.speed.slow_parts import anchor_rows, loop_product, pad, slow
+from bench.speed.slow_parts import (
+    Means,
+    anchor_rows,
+    gradient_norm,
+    longest,
+    loop_product,
+    one_by_one,
+    pad,
+    slow,
+)
 from mimrl import mi
 from mimrl.datasets.batches import Batch, collate
 from mimrl.datasets.loading import batch_rows, iterate
@@ -48,7 +57,7 @@ from mimrl.settings import Settings
 from mimrl.settings.training import AdamSettings, ConstantSchedule
 from mimrl.terms import FUSED, LABEL, Term, quantities
 from mimrl.training import checkpoint
-from mimrl.training.critics import Critics, Variables, even_chunks, label_variable
+from mimrl.training.critics import Variables, even_chunks, label_variable
 from mimrl.training.inference import encode
 from mimrl.training.metrics import better
 from mimrl.training.objectives import quantity_values, steered_loss, task_loss, term_weights
@@ -60,24 +69,6 @@ from mimrl.training.steering import TINIEST, label_entropy
 Drawn = Mapping[str, mi.Triples]
 Losses = dict[str, Tensor]
 Loaded = Generator[tuple[Batch, torch.Generator], None, None]
-
-
-class Means:
-    """Means over an epoch of what the steps gave, weighted by rows."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.rows = 0
-
-    def add(self, values: Mapping[str, Tensor], rows: int) -> None:
-        """One step's values."""
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach()) * rows
-        self.rows += rows
-
-    def means(self) -> dict[str, float]:
-        """Name -> mean."""
-        return {name: value / self.rows for name, value in self.sums.items()}
 
 
 @dataclass
@@ -114,7 +105,7 @@ class Plain:
         self.settings, self.data, self.model, self.bank_from = settings, data, model, bank
         self.loss = task_loss(settings.training.loss)
         self.table = quantities(settings.data.modalities)
-        self.steps = _longest(settings, data)
+        self.steps = longest(settings, data)
         groups = [
             (model.text_parameters(), settings.training.text_rate),
             (model.other_parameters(), 1.0),
@@ -253,7 +244,8 @@ class Plain:
                 gain = gain + weight * terms[name]
         if self.settings.steering.scale == "task":
             share = sum(map(abs, weights.values()))
-            gain = gain * (share * _size(task, shifts) / max(_size(gain, shifts), TINIEST))
+            wanted_norm, norm = share * gradient_norm(task, shifts), gradient_norm(gain, shifts)
+            gain = gain * (wanted_norm / max(norm, TINIEST))
         self.descend(task - gain)
         return {"task": task, "total": task - gain, **terms}
 
@@ -399,31 +391,8 @@ class Plain:
         return score(self.settings, encode(self.model, self.data.splits[split], batch_size=size))
 
 
-def _size(loss: Tensor, inputs: list[Tensor]) -> float:
-    """The norm of the gradient of a loss with respect to all inputs; the graph stays."""
-    found = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
-    return sum(float(g.square().sum()) for g in found if g is not None) ** 0.5
-
-
-def one_by_one(critics: Critics) -> nn.ModuleDict:
-    """An estimator a term, with the weights that ``critics`` have."""
-    found = nn.ModuleDict({term.name: critics.estimator(term) for term in critics.table})
-    return found.requires_grad_(True)
-
-
 def _triples(term: Term, variables: Variables) -> mi.Triples:
     return mi.Triples(variables[term.x], variables[term.y], variables[str(term.given)])
-
-
-def _longest(settings: Settings, data: Prepared) -> dict[str, int]:
-    """Modality -> the steps that every batch is padded to."""
-    steps = {}
-    for name, sequences in data.splits["train"].inputs.items():
-        encoder = settings.model.encoders[name]
-        longest = max(int(s.inputs[name].lengths.max(initial=1)) for s in data.splits.values())
-        tokens = encoder.kind == "transformer" and sequences.width == 0
-        steps[name] = encoder.max_tokens if tokens else longest  # type: ignore[union-attr]
-    return steps
 
 
 def _supported(settings: Settings) -> AdamSettings:

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from mimrl import mi
 from mimrl.datasets.batches import Batch
+from mimrl.datasets.prepare import Prepared
 from mimrl.model.encoders import RecurrentEncoder, TextEncoder
 from mimrl.model.masks import step_mask, zero_padding
 from mimrl.model.model import MIMRL
+from mimrl.settings import Settings
+from mimrl.training.critics import Critics
 
 
 def pad(batch: Batch, steps: Mapping[str, int]) -> Batch:
@@ -88,3 +91,44 @@ def slow(model: MIMRL) -> None:
     """Makes the encoders of ``model`` take no short cut; their weights stay where they are."""
     for encoder in model.encoders.values():
         encoder.__class__ = SLOW.get(type(encoder), type(encoder))
+
+
+class Means:
+    """Means over an epoch of what the steps gave, weighted by rows."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.rows = 0
+
+    def add(self, values: Mapping[str, Tensor], rows: int) -> None:
+        """One step's values."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach()) * rows
+        self.rows += rows
+
+    def means(self) -> dict[str, float]:
+        """Name -> mean."""
+        return {name: value / self.rows for name, value in self.sums.items()}
+
+
+def gradient_norm(loss: Tensor, inputs: list[Tensor]) -> float:
+    """The norm of the gradient of a loss with respect to all inputs; the graph stays."""
+    found = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
+    return sum(float(g.square().sum()) for g in found if g is not None) ** 0.5
+
+
+def one_by_one(critics: Critics) -> nn.ModuleDict:
+    """An estimator a term, with the weights that ``critics`` have."""
+    found = nn.ModuleDict({term.name: critics.estimator(term) for term in critics.table})
+    return found.requires_grad_(True)
+
+
+def longest(settings: Settings, data: Prepared) -> dict[str, int]:
+    """Modality -> the steps that every batch is padded to."""
+    steps = {}
+    for name, sequences in data.splits["train"].inputs.items():
+        encoder = settings.model.encoders[name]
+        longest = max(int(s.inputs[name].lengths.max(initial=1)) for s in data.splits.values())
+        tokens = encoder.kind == "transformer" and sequences.width == 0
+        steps[name] = encoder.max_tokens if tokens else longest  # type: ignore[union-attr]
+    return steps
