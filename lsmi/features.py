@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,9 @@ from mimrl.datasets.loading import iterate
 from mimrl.datasets.prepare import Samples, prepare
 from mimrl.errors import ConfigError, EstimationError, MissingFileError
 from mimrl.model.model import MIMRL
-from mimrl.settings import Settings, from_mapping, load
+from mimrl.settings import Settings, load
 from mimrl.settings.data import Target
+from mimrl.settings.load import with_data, with_data_file
 from mimrl.terms import FUSED
 from mimrl.training.checkpoint import Loaded, load_model
 from mimrl.training.inference import encode
@@ -220,9 +221,7 @@ def _corpus(
     """The checkpoint's settings with the data that were found, and the data."""
     named = None if dataset is None else load(configs / f"{dataset}.yaml").data
     if data is not None:
-        layout = settings.data.layout
-        changes = {"path": str(data), "layout": "auto" if layout == "planted" else layout}
-        settings = _with_data(settings, changes, "--data")
+        settings = with_data_file(settings, data)
         return settings, open_corpus(settings.data)
     try:
         return settings, open_corpus(settings.data)
@@ -234,16 +233,8 @@ def _corpus(
             ) from missing
         other = named.model_dump(mode="json")
         changes = {key: other[key] for key in _SOURCE_KEYS}
-        settings = _with_data(settings, changes, f"--dataset {dataset}")
+        settings = with_data(settings, changes, f"--dataset {dataset}")
         return settings, open_corpus(settings.data)
-
-
-def _with_data(settings: Settings, changes: Mapping[str, Any], source: str) -> Settings:
-    tree = settings.model_dump(mode="json")
-    tree["data"] |= changes
-    if tree["data"]["layout"] != "planted":
-        tree["data"].pop("planted")
-    return from_mapping(tree, source=f"the checkpoint's settings with the data of {source}")
 
 
 def label_classes(

@@ -137,6 +137,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def count(text: str) -> int:
+    """The whole number from 1 on of an argument.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}': expected a whole number from 1 on")
+    return int(text)
+
+
 def seed_list(text: str) -> tuple[int, ...]:
     """The seeds of an argument like ``0,1,2``.
 

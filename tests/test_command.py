@@ -14,6 +14,7 @@ import yaml
 import mimrl.datasets.__main__
 import mimrl.mi.__main__
 import mimrl.mi.infonet.command
+import mimrl.missing
 import mimrl.training.run
 from mimrl.command import main
 from mimrl.errors import DataWarning, NonFiniteError
@@ -150,6 +151,7 @@ ONE_PROCESS = [
     (mimrl.mi.__main__.main, ["benchmark", "--estimators", "ksg1", "--out", "out"], "(--jobs)"),
     (mimrl.mi.__main__.main, ["mmg", "--max_epochs", "1"], "start 'python -m mimrl.mi mmg' by"),
     (mimrl.mi.infonet.command.main, ["train", "--out", "out"], "python -m mimrl.mi.infonet' by"),
+    (mimrl.missing.main, ["run"], "start 'python -m mimrl.missing' by"),
 ]
 
 

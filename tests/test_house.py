@@ -55,6 +55,10 @@ MAY_IMPORT = {
         *("mimrl", "mimrl.errors", "mimrl.exits", "mimrl.settings", "mimrl.training"),
         "mimrl.launch",
     ),
+    "mimrl.missing": (
+        *("mimrl", "mimrl.errors", "mimrl.exits", "mimrl.settings", "mimrl.datasets"),
+        *("mimrl.training", "mimrl.command"),
+    ),
     "mimrl.tune": (
         *("mimrl", "mimrl.errors", "mimrl.exits", "mimrl.terms", "mimrl.pretrained"),
         *("mimrl.settings", "mimrl.mi", "mimrl.datasets", "mimrl.model", "mimrl.training"),

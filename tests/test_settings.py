@@ -152,6 +152,14 @@ class TestRefusals:
             (["training.epochs='5'"], 'training.epochs: expected an integer, got "5"'),
             (["training.epochs=2.5"], "training.epochs: expected an integer, got 2.5"),
             (["training.clip_at=.nan"], "training.clip_at: expected a finite number, got NaN"),
+            (
+                ["training.modality_dropout=1"],
+                "training.modality_dropout: expected less than 1, got 1",
+            ),
+            (
+                ["evaluation.missing=true", "evaluation.missing_rates=[0.2,1.5]"],
+                "evaluation.missing_rates.1: expected less than 1, got 1.5",
+            ),
             (["training=5"], "training: expected a group of settings, got 5"),
             (["data.label=[1]"], "data.label: expected text or an integer, got [1]"),
             (
@@ -229,6 +237,12 @@ class TestRefusals:
             ["training.stage1_passes=0"],
             [*without_critics, "performance.bank_size=100"],
             [*without_critics, "performance.bank_dtype=float16"],
+            ["evaluation.missing_draws=3"],
+            ["evaluation.missing_rates=[0.5]"],
+            ["evaluation.missing=true", "evaluation.missing_rates=[0.5,0.5]"],
+            ["evaluation.missing=true", "data.modalities=[audio]"],
+            ["training.modality_dropout=0.1", "data.modalities=[audio]"],
+            ["training.text_layer_decay=0.9"],
             ["data.planted.interaction=synergy", "data.planted.shares.synergy=1"],
             ["data.planted.label_flips=0.1"],
             ["data.planted.nuisance.audio_text=0.1"],
@@ -242,7 +256,7 @@ class TestHelp:
     def test_names_every_setting_with_a_text(self):
         found = {entry.key.replace(".<modality>", ""): entry for entry in entries()}
         headings = {"data", "data.planted", "model", "critics", "critics.conditional"}
-        headings |= {"steering", "training", "performance"}
+        headings |= {"steering", "training", "performance", "evaluation"}
         every = {path for path in paths(Settings) if not path.endswith(".kind")}
         assert every - headings <= set(found)
         assert "critics.kind" in found

@@ -29,6 +29,7 @@ from bench.speed import (
     product_samples,
     same_results,
     scaling,
+    text_encoder,
     training,
 )
 from bench.speed.machine import describe
@@ -60,6 +61,7 @@ class Script:
 
 SCRIPTS = (
     Script(training),
+    Script(text_encoder),
     Script(critics),
     Script(product_samples),
     Script(lsmi_seconds),

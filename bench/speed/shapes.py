@@ -207,10 +207,10 @@ def network(settings: Settings, data: Prepared, config: dict[str, Any] | None = 
         )
 
 
-def mosi_file() -> Path | None:
-    """The file of real MOSI, where it is at hand."""
+def mosi_file(name: str = MOSI_FILE) -> Path | None:
+    """A file of real MOSI, where it is at hand."""
     root = os.environ.get("MIMRL_DATA_ROOT")
-    file = Path(root or "data") / MOSI_FILE
+    file = Path(root or "data") / name
     return file if file.is_file() else None
 
 

@@ -87,16 +87,26 @@ class Batch:
         )
 
 
-def collate(samples: Samples, rows: npt.ArrayLike) -> Batch:
+def collate(
+    samples: Samples, rows: npt.ArrayLike, present: npt.NDArray[np.bool_] | None = None
+) -> Batch:
     """One batch of the samples ``rows``, in that order.
 
     Scalers see valid steps only, so padding is exactly zero and a sample's values do not depend on
     the batch it is in.
+
+    Args:
+        samples: ``N`` samples of ``K`` modalities.
+        rows: ``(B,)`` row numbers.
+        present: ``(N, K)``, columns in the order of ``samples.inputs``: where false, the sample
+            counts as one that lacks the modality. None: all count as they are.
     """
     index = np.asarray(rows, dtype=np.int64)
     inputs, lengths = {}, {}
-    for name, sequences in samples.inputs.items():
+    for column, (name, sequences) in enumerate(samples.inputs.items()):
         steps = sequences.offsets[index + 1] - sequences.offsets[index]
+        if present is not None:
+            steps = np.where(present[index, column], steps, 0)
         inputs[name] = _padded(sequences, index, steps, samples.scalers.get(name))
         lengths[name] = torch.from_numpy(steps)
     return Batch(
@@ -108,7 +118,10 @@ def collate(samples: Samples, rows: npt.ArrayLike) -> Batch:
 
 
 def _padded(sequences: Ragged, rows: IntArray, lengths: IntArray, scaler: Scaler | None) -> Tensor:
-    """``(B, T, d)`` or ``(B, T)`` tensor of sequences ``rows``, zero after their ends."""
+    """``(B, T, d)`` or ``(B, T)`` tensor of sequences ``rows``, zero after their ends.
+
+    ``lengths`` are those of the sequences, or 0 for one that is left out.
+    """
     longest = max(1, int(lengths.max(initial=0)))
     shape = (len(rows), longest, *sequences.values.shape[1:])
     if in_memory(sequences):
@@ -122,6 +135,8 @@ def _padded(sequences: Ragged, rows: IntArray, lengths: IntArray, scaler: Scaler
     padded = _zeros(shape, first, scaler)
     target = padded.numpy()
     for place, row in enumerate(rows.tolist()):
+        if not lengths[place]:
+            continue
         steps = sequences[row] if place else first
         target[place, : len(steps)] = _scaled(steps, scaler)
     return padded

@@ -15,7 +15,7 @@ from mimrl.datasets.batches import Batch, collate
 from mimrl.datasets.features import IntArray
 from mimrl.datasets.samples import Samples
 from mimrl.datasets.views import in_memory
-from mimrl.errors import DataError
+from mimrl.errors import DataError, ShapeError
 
 __all__ = ["Batch", "batch_rows", "collate", "iterate", "share_sizes"]
 
@@ -32,6 +32,7 @@ def iterate(
     share: tuple[int, int] | None = None,
     workers: int = 0,
     pin: bool = False,
+    present: npt.NDArray[np.bool_] | None = None,
 ) -> Iterator[Batch]:
     """All samples once, batch by batch.
 
@@ -49,10 +50,13 @@ def iterate(
             any, a thread reads one batch ahead where sequences are on disk.
         pin: batches in pinned memory, from which copies to a GPU wait for nothing; no effect
             where there is none.
+        present: ``(N, K)``, see :func:`collate`. Shuffled batches hold the same samples with and
+            without it; batches in order are those of samples that lack the modalities themselves.
 
     Raises:
         DataError: ``batch_size`` below 1, a ``rank`` outside ``world``, or fewer samples than
             processes.
+        ShapeError: ``present`` has another shape.
     """
     rank, world = share or (0, 1)
     if not 0 <= rank < world:
@@ -62,10 +66,14 @@ def iterate(
             f"{len(samples)} samples cannot be shared by {world} processes; each needs one at "
             "least: start fewer processes"
         )
-    batches = batch_rows(
-        samples.lengths, batch_size, generator=generator, bucketing=bucketing, world=world
-    )
-    make = _Maker(samples, share)
+    if present is not None and present.shape != (len(samples), len(samples.inputs)):
+        raise ShapeError(
+            f"present: expected {(len(samples), len(samples.inputs))}, a row a sample and a column "
+            f"a modality, got {present.shape}"
+        )
+    steps = _steps(samples, present if generator is None else None)
+    batches = batch_rows(steps, batch_size, generator=generator, bucketing=bucketing, world=world)
+    make = _Maker(samples, share, present)
     pin = pin and torch.cuda.is_available()
     if workers > 0:
         yield from by_processes(make, batches, workers, pin=pin)
@@ -81,13 +89,25 @@ class _Maker:
 
     samples: Samples
     share: tuple[int, int] | None
+    present: npt.NDArray[np.bool_] | None
 
     def __call__(self, rows: IntArray) -> Batch:
         if self.share is None:
-            return collate(self.samples, rows)
+            return collate(self.samples, rows, self.present)
         rank, world = self.share
-        batch = collate(self.samples, rows[rank::world])
+        batch = collate(self.samples, rows[rank::world], self.present)
         return replace(batch, global_rows=_by_rank(rows, world))
+
+
+def _steps(samples: Samples, present: npt.NDArray[np.bool_] | None) -> IntArray:
+    """``(N,)`` int64: steps of each sample, of the modalities that are present."""
+    if present is None:
+        return samples.lengths
+    kept = [
+        np.where(there, s.lengths, 0)
+        for there, s in zip(present.T, samples.inputs.values(), strict=True)
+    ]
+    return np.sum(kept, axis=0, dtype=np.int64)
 
 
 def share_sizes(rows: int, world: int) -> list[int]:

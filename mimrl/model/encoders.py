@@ -2,12 +2,14 @@
 
 All share one call, ``encoder(values, lengths) -> (B, T, D)``, and one promise: padded steps come
 out as exact zeros and change nothing. A sample without the modality (length 0) counts as one step
-of zeros, so that it still has a feature vector; which vector that is, the encoder learns.
+of zeros, so that it still has a feature vector. Recurrences and convolutions learn which vector
+that is; linear projections, a transformer's among them, have no bias and give the zero vector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from typing import Any
 
@@ -18,8 +20,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from mimrl import pretrained
 from mimrl.errors import ConfigError, ShapeError
 from mimrl.mi.ranks import inverse, sent
+from mimrl.model.layers import only_above, require_upper_part, stack_of
 from mimrl.model.masks import step_mask, zero_padding
 from mimrl.model.recurrence import run_padded
+from mimrl.model.valid_rows import leave_padding_out
 from mimrl.settings.model import (
     ConvSettings,
     EncoderSettings,
@@ -133,9 +137,10 @@ class TextEncoder(nn.Module):
     """A pretrained transformer, a bias-free projection to the common width, dropout.
 
     With ``train="none"`` the transformer stays in evaluation mode even while the rest trains, so
-    its hidden states are fixed and may be computed once (:meth:`hidden`) and fed back in the place
-    of token ids. With ``train="top"`` embeddings and lower layers are fixed, though their dropout
-    stays on in training.
+    its hidden states are fixed and may be computed once (:meth:`fixed_states`) and fed back in the
+    place of token ids. With ``train="top"`` embeddings and lower layers are fixed, though their
+    dropout stays on in training; with ``cache_lower`` it is off, and what they give may be computed
+    once too.
 
     Args:
         settings: which transformer, and what of it learns.
@@ -144,7 +149,8 @@ class TextEncoder(nn.Module):
             loaded from ``settings.source`` (for weights that a checkpoint holds).
 
     Raises:
-        ConfigError: ``top_layers`` or ``max_tokens`` exceeds what the transformer has.
+        ConfigError: ``top_layers`` or ``max_tokens`` exceeds what the transformer has, or its lower
+            layers cannot be cached.
         MissingFileError: the source cannot be loaded.
     """
 
@@ -157,13 +163,14 @@ class TextEncoder(nn.Module):
             if config is None
             else pretrained.build_encoder(config)
         )
+        self.valid_rows = leave_padding_out(self.transformer)
         self.frozen = settings.train == "none"
         _check_limit(self.transformer, settings)
         if settings.train != "all":
             self.transformer.requires_grad_(False)
+        self.lower = 0
         if settings.train == "top":
-            for layer in _layers(self.transformer, settings)[-settings.top_layers :]:
-                layer.requires_grad_(True)
+            self._learn_above(_layers(self.transformer, settings), settings)
         self.hidden_width = _field(self.transformer, "hidden_size")
         self.projection = nn.Linear(self.hidden_width, width, bias=False)
         self.dropout = nn.Dropout(settings.dropout)
@@ -172,9 +179,48 @@ class TextEncoder(nn.Module):
     def train(self, mode: bool = True) -> TextEncoder:
         """Sets the mode; a frozen transformer stays in evaluation mode."""
         super().train(mode)
-        if self.frozen:
+        if self.frozen or self.lower:
             self.transformer.eval()
+        if self.lower:
+            for layer in self._stack()[self.lower :]:
+                layer.train(mode)
         return self
+
+    def _learn_above(self, stack: nn.ModuleList, settings: TransformerSettings) -> None:
+        """Makes the top layers learn, and the others fixed as a whole where they are cached."""
+        for layer in stack[-settings.top_layers :]:
+            layer.requires_grad_(True)
+        if settings.cache_lower:
+            self.lower = len(stack) - settings.top_layers
+            if self.lower == 0:
+                raise ConfigError(
+                    f"model.encoders.text.cache_lower has no effect: all {len(stack)} layers of "
+                    f"{settings.source!r} learn; lower top_layers, or remove it"
+                )
+            require_upper_part(self.transformer.eval(), stack, self.lower)
+
+    def _stack(self) -> nn.ModuleList:
+        return stack_of(self.transformer, "text")
+
+    @property
+    def cached(self) -> bool:
+        """Whether :meth:`fixed_states` may be computed once."""
+        return self.frozen or self.lower > 0
+
+    def fixed_states(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """States that no training changes, for :meth:`forward` in the place of token ids.
+
+        Args:
+            ids: as in :meth:`hidden`.
+            lengths: as in :meth:`hidden`.
+
+        Returns:
+            ``(B, T, d_text)``: those of :meth:`hidden` for a frozen transformer, else those that
+            the lowest layer that learns starts from.
+        """
+        if self.frozen:
+            return self.hidden(ids, lengths)
+        return zero_padding(self._run(ids, lengths, all_states=True)[self.lower], lengths)
 
     def hidden(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """The transformer's last hidden states.
@@ -186,11 +232,33 @@ class TextEncoder(nn.Module):
         Returns:
             ``(B, T, d_text)``, zero at padded steps and for samples without text.
         """
+        return zero_padding(self._run(ids, lengths)[-1], lengths)
+
+    def _run(self, ids: Tensor, lengths: Tensor, *, all_states: bool = False) -> tuple[Tensor, ...]:
+        """The last hidden states, or with ``all_states`` those that each layer starts from."""
         # A row without any valid key would be NaN in attention: let it see one, then zero it.
         valid = step_mask(lengths.clamp(min=1), ids.shape[1], ids.device)
         mask = valid.to(ids.dtype) if ids.device.type == "cpu" else self._whole_mask(valid)
-        states = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
-        return zero_padding(states, lengths)
+        more = {"output_hidden_states": True} if all_states else {}
+        with self._without_padding(valid):
+            found = self.transformer(input_ids=ids, attention_mask=mask, **more)
+        return tuple(found.hidden_states) if all_states else (found.last_hidden_state,)
+
+    def _above(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """The last hidden states from those that the lowest layer that learns starts from."""
+        ids = torch.zeros(states.shape[:2], dtype=torch.int64, device=states.device)
+        with only_above(self.transformer, self._stack(), self.lower, states):
+            return self.hidden(ids, lengths)
+
+    def _without_padding(self, valid: Tensor) -> AbstractContextManager[None]:
+        """Linear layers leave padded steps out, where finding the others waits for nothing.
+
+        Compiled code would be translated anew for every number of valid steps.
+        """
+        compiled = self.transformer._compiled_call_impl is not None
+        if compiled or valid.device.type != "cpu":
+            return nullcontext()
+        return self.valid_rows.only(valid)
 
     def _whole_mask(self, valid: Tensor) -> Tensor:
         """``(B, 1, T, T)``: who sees whom. Where transformers may leave it as it is, it need not
@@ -206,23 +274,24 @@ class TextEncoder(nn.Module):
         """Encodes texts.
 
         Args:
-            values: ``(B, T)`` int64 token ids, or, for a frozen transformer, ``(B, T, d_text)``
-                hidden states that :meth:`hidden` gave.
+            values: ``(B, T)`` int64 token ids, or, where :attr:`cached`, ``(B, T, d_text)`` states
+                that :meth:`fixed_states` gave.
             lengths: ``(B,)`` valid tokens; 0 where there is no text.
 
         Returns:
             ``(B, T, D)``.
 
         Raises:
-            ShapeError: hidden states of another width, or for a transformer that learns.
+            ShapeError: states of another width, or for a transformer that learns as a whole.
         """
         if values.is_floating_point():
-            if not self.frozen or values.shape[-1] != self.hidden_width:
+            if not self.cached or values.shape[-1] != self.hidden_width:
                 raise ShapeError(
                     f"text: got floats {tuple(values.shape)}; expected (B, T) token ids, or for a "
                     f"frozen transformer (B, T, {self.hidden_width}) hidden states"
                 )
             states = zero_padding(values, lengths)
+            states = self._above(states, lengths) if self.lower else states
         else:
             states = self.hidden(values, lengths)
         return self.dropout(self.projection(states))
@@ -249,20 +318,14 @@ def _check_limit(transformer: nn.Module, settings: TransformerSettings) -> None:
 
 
 def _layers(transformer: nn.Module, settings: TransformerSettings) -> nn.ModuleList:
-    """The stack of layers, found by its length: its name differs between models."""
-    depth = _field(transformer, "num_hidden_layers")
-    for module in transformer.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == depth:
-            if settings.top_layers > depth:
-                raise ConfigError(
-                    f"model.encoders.text.top_layers is {settings.top_layers}, but "
-                    f"{settings.source!r} has {depth} layers"
-                )
-            return module
-    raise ConfigError(
-        f"{settings.source!r}: its {depth} layers were not found, so "
-        "model.encoders.text.train=top is impossible; use all or none"
-    )
+    """The stack of layers, at least as many as are to learn."""
+    found = stack_of(transformer, settings.source)
+    if settings.top_layers > len(found):
+        raise ConfigError(
+            f"model.encoders.text.top_layers is {settings.top_layers}, but "
+            f"{settings.source!r} has {len(found)} layers"
+        )
+    return found
 
 
 SEQUENCE_ENCODERS: Mapping[str, Callable[[Any, int, int], nn.Module]] = {

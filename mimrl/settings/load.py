@@ -61,6 +61,30 @@ def from_mapping(
     return settings
 
 
+def with_data(settings: Settings, changes: Mapping[str, Any], source: str) -> Settings:
+    """A checkpoint's settings with other data.
+
+    Args:
+        settings: of the checkpoint.
+        changes: keys of ``data`` and their values, as JSON has them.
+        source: the option that names the data, for the message.
+
+    Raises:
+        ConfigError: they do not fit together.
+    """
+    tree = settings.model_dump(mode="json")
+    tree["data"] |= changes
+    if tree["data"]["layout"] != "planted":
+        tree["data"].pop("planted")
+    return from_mapping(tree, source=f"the checkpoint's settings with the data of {source}")
+
+
+def with_data_file(settings: Settings, path: str | Path) -> Settings:
+    """A checkpoint's settings with the data file that ``--data`` names, in its layout or any."""
+    layout = "auto" if settings.data.layout == "planted" else settings.data.layout
+    return with_data(settings, {"path": str(path), "layout": layout}, "--data")
+
+
 def problems_of(tree: Mapping[str, Any]) -> list[Problem]:
     """What a first look finds wrong with nested mappings; empty where they are settings."""
     return _validate(_tuples(tree))[1]

@@ -27,8 +27,21 @@ class TransformerSettings(Group):
         "all", description="all layers learn, only the top ones, or none (outputs are cached)"
     )
     top_layers: int = Field(3, ge=1, description="layers that learn with train=top")
+    cache_lower: bool = Field(
+        False,
+        description="with train=top: the layers that do not learn run once, without dropout, and "
+        "what they give is kept",
+    )
     max_tokens: int = Field(50, ge=3, le=4096, description="longer texts are cut")
     dropout: Rate = Field(0.1, description="dropout after the projection")
+
+    @model_validator(mode="after")
+    def _check(self) -> TransformerSettings:
+        if self.cache_lower and self.train != "top":
+            raise ValueError(
+                f"cache_lower has no effect with train={self.train}; set train=top, or remove it"
+            )
+        return self
 
 
 class LinearSettings(Group):

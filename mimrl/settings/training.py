@@ -134,6 +134,13 @@ class TrainingSettings(Group):
         None, ge=2, description="samples a step of the critics, likewise; null: as batch_size"
     )
     bucketing: bool = Field(True, description="batches of samples of similar length")
+    modality_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability that a clip loses a modality in a pass of stage 2; one at least "
+        "is kept",
+    )
     loss: LossSettings = Field(
         default_factory=PlainLoss, description="task loss: mae, mse, rmse, ccc; bce, ce, focal"
     )
@@ -142,6 +149,13 @@ class TrainingSettings(Group):
     )
     text_rate: float = Field(
         0.01, ge=0, description="text transformer's rate as a multiple of the optimiser's rate"
+    )
+    text_layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="each layer of the text transformer learns at this multiple of the rate of the "
+        "layer above it; embeddings as one more layer; 1: all alike",
     )
     schedule: ScheduleSettings = Field(
         default_factory=MultiStepSchedule, description="how learning rates change"

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from mimrl.settings.base import Group, refuse
 from mimrl.settings.data import DataSettings, is_planted
+from mimrl.settings.evaluation import EvaluationSettings
 from mimrl.settings.information import ConditionalSettings, CriticSettings, SteeringSettings
 from mimrl.settings.model import CubeMlpSettings, ModelSettings
 from mimrl.settings.performance import PerformanceSettings
@@ -42,6 +43,9 @@ class Settings(Group):
     )
     performance: PerformanceSettings = Field(
         default_factory=PerformanceSettings, description="speed and memory"
+    )
+    evaluation: EvaluationSettings = Field(
+        default_factory=EvaluationSettings, description="what is evaluated at the end, if asked for"
     )
 
     @model_validator(mode="before")
@@ -95,6 +99,8 @@ class Settings(Group):
             *self._fusion_problems(),
             *self._steering_problems(),
             *self._bank_problems(),
+            *self._missing_problems(),
+            *self._text_problems(),
         ]
         refuse(problems)
         return self
@@ -195,6 +201,34 @@ class Settings(Group):
             f"performance.{name} has no effect with {idle}; remove it"
             for name in ("bank_size", "bank_dtype")
             if getattr(self.performance, name) != fields[name].default
+        ]
+
+    def _missing_problems(self) -> list[str]:
+        """A clip keeps one modality at least, so of one modality none is ever missing."""
+        if len(self.data.modalities) > 1:
+            return []
+        asked = {
+            "training.modality_dropout": self.training.modality_dropout > 0,
+            "evaluation.missing": self.evaluation.missing,
+        }
+        return [
+            f"{key} has no effect with one modality ({self.data.modalities[0]}), which every clip "
+            "keeps; remove it"
+            for key, wanted in asked.items()
+            if wanted
+        ]
+
+    def _text_problems(self) -> list[str]:
+        """Layers of a text transformer are there where one learns."""
+        learns = any(
+            encoder.kind == "transformer" and encoder.train != "none"
+            for encoder in self.model.encoders.values()
+        )
+        if learns or self.training.text_layer_decay == 1:
+            return []
+        return [
+            "training.text_layer_decay has no effect: no text transformer learns; remove it, or "
+            "set model.encoders.text.train=all"
         ]
 
     @property

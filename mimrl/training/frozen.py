@@ -1,5 +1,7 @@
 """A frozen text encoder is run once: its outputs take the place of the token ids.
 
+The same holds for the lower layers of one whose top learns (``cache_lower``).
+
 Where they are: in memory up to :data:`MEMORY_BYTES` for all splits together; beyond that in a file,
 from which each batch reads its own. With a cache folder they are in a file there in any case, and
 the next run that needs the same ones finds them; of several that start at once, one computes them.
@@ -44,10 +46,11 @@ def with_hidden_states(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> Prepared:
-    """``data`` with the hidden states of a frozen text encoder in place of its token ids.
+    """``data`` with the fixed states of a text encoder in place of its token ids.
 
-    Unchanged when the text encoder learns, or when there is none. The states are float32 whatever
-    the precision of the training, and the same with and without a folder, in memory and on disk.
+    Unchanged when all of the text encoder learns, or when there is none. The states are float32
+    whatever the precision of the training, and the same with and without a folder, in memory and
+    on disk.
 
     Args:
         model: on ``device``.
@@ -61,11 +64,11 @@ def with_hidden_states(
             are computed, and kept elsewhere. Or a folder, but nothing to keep in it.
     """
     encoder = model.text_encoder
-    if encoder is None or model.text_parameters():
+    if encoder is None or not encoder.cached:
         if folder is not None:
             warnings.warn(
                 "performance.cache has no effect: it is for a frozen text encoder "
-                "(model.encoders.text.train=none), and there is none",
+                "(model.encoders.text.train=none, or top with cache_lower), and there is none",
                 TrainingWarning,
                 stacklevel=2,
             )
@@ -74,7 +77,7 @@ def with_hidden_states(
     digest = "" if folder is None else cache.encoder_digest(encoder.transformer)
     wanted = {
         name: States(
-            "split" if folder is None else cache.key_of(digest, tokens, _how(device)),
+            "split" if folder is None else cache.key_of(digest, tokens, _how(encoder, device)),
             tokens.offsets,
             encoder.hidden_width,
         )
@@ -91,11 +94,12 @@ def with_hidden_states(
     return replace(data, splits=splits)
 
 
-def _how(device: torch.device) -> str:
+def _how(encoder: TextEncoder, device: torch.device) -> str:
     """What changes the states besides weights and texts: the code of the encoder is not ours."""
     precision = torch.get_float32_matmul_precision()
     code = f"torch {torch.__version__} transformers {transformers.__version__}"
-    return f"float32 {precision} {device.type} {BATCH} {POOL} {code}"
+    part = f"valid rows, layers {encoder.lower or 'all'}"
+    return f"float32 {precision} {device.type} {BATCH} {POOL} {part} {code}"
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,8 @@ class _Run:
         starts = ids.offsets[rows] - first
         for batch in iterate(self.samples.select(rows), BATCH):
             lengths = batch.lengths[TEXT]
-            hidden = self.encoder.hidden(batch.inputs[TEXT].to(self.device), lengths).cpu().numpy()
+            fixed = self.encoder.fixed_states(batch.inputs[TEXT].to(self.device), lengths)
+            hidden = fixed.cpu().numpy()
             for row, length, states in zip(batch.rows, lengths.tolist(), hidden, strict=True):
                 start = starts[int(row)]
                 block[start : start + length] = states[:length]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -55,6 +57,7 @@ def encode(
     team: Team = ALONE,
     precision: Callable[[], AbstractContextManager[object]] = nullcontext,
     workers: int = 0,
+    present: npt.NDArray[np.bool_] | None = None,
 ) -> Features:
     """Runs ``model`` over ``samples`` in evaluation mode, without gradients.
 
@@ -68,12 +71,17 @@ def encode(
         team: processes that share the samples out; all get the features of all samples.
         precision: gives the context in which the model runs.
         workers: processes that read and pad batches ahead.
+        present: ``(N, K)``: where false, a sample counts as one that lacks the modality; None: all
+            count as they are.
     """
     was_training = model.training
     model.eval()
     rows, parts = [], []
     pin = torch.device(device).type == "cuda"
-    for batch in iterate(samples, batch_size, share=team.part, workers=workers, pin=pin):
+    batches = iterate(
+        samples, batch_size, share=team.part, workers=workers, pin=pin, present=present
+    )
+    for batch in batches:
         with precision():
             output = model(batch.to(device))
         rows.append(batch.rows)

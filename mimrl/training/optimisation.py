@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
+from mimrl.model.layers import from_the_top
+from mimrl.model.model import MIMRL
 from mimrl.settings.training import (
     AdamSettings,
     AdamWSettings,
@@ -23,6 +25,9 @@ from mimrl.settings.training import (
     TrainingSettings,
 )
 from mimrl.training.team import ALONE, Team
+
+Groups = Mapping[str, tuple[Sequence[nn.Parameter], float]]
+"""Name -> (parameters, rate as a multiple of the optimiser's rate)."""
 
 
 def build_optimizer(
@@ -63,6 +68,32 @@ def build_optimizer(
     if isinstance(settings, AdamWSettings):
         return torch.optim.AdamW(rows, lr=settings.rate, fused=True)
     return torch.optim.SGD(rows, lr=settings.rate, momentum=settings.momentum, fused=True)
+
+
+def model_groups(model: MIMRL, settings: TrainingSettings) -> Groups:
+    """The model's parameters with their rates: the text transformer's, and all others.
+
+    With ``text_layer_decay`` the transformer has a group a layer, each at that multiple of the rate
+    of the one above it (Howard and Ruder, ACL 2018, section 3.2: lower layers know what is general
+    and want to move less).
+
+    Args:
+        model: what learns.
+        settings: the rates.
+
+    Raises:
+        ConfigError: a decay, but the transformer's layers were not found.
+    """
+    rate, decay, encoder = settings.text_rate, settings.text_layer_decay, model.text_encoder
+    main = {"main": (model.other_parameters(), 1.0)}
+    if decay == 1 or encoder is None:
+        return {"text": (model.text_parameters(), rate), **main}
+    layers = from_the_top(encoder.transformer)
+    found = {
+        f"text_{name}": (parameters, rate * decay**above)
+        for above, (name, parameters) in enumerate(layers)
+    }
+    return {**found, **main}
 
 
 class Schedule:
@@ -182,7 +213,7 @@ class Learner:
 
     def __init__(
         self,
-        groups: Mapping[str, tuple[Sequence[nn.Parameter], float]],
+        groups: Groups,
         settings: TrainingSettings,
         total_steps: int,
         *,

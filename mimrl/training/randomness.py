@@ -23,6 +23,8 @@ class Place(IntEnum):
     READING = 3
     CONTROL = 4
     BANK = 5
+    MODALITY_DROPOUT = 6
+    MISSING = 7
 
 
 def derive(seed: int, place: Place, *index: int) -> int:

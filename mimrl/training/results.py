@@ -16,12 +16,15 @@ import torch
 
 from mimrl.datasets.prepare import Prepared
 from mimrl.errors import CheckpointError
+from mimrl.model.model import MIMRL
 from mimrl.settings import Settings
 from mimrl.training import checkpoint
 from mimrl.training.controls import read_terms
 from mimrl.training.costs import logged_seconds
 from mimrl.training.curves import draw_curves
 from mimrl.training.inference import Features, encode
+from mimrl.training.missing import DEFINITION, MissingResult, evaluate_missing
+from mimrl.training.missing_report import MISSING_PICTURE, MissingReport, draw_missing
 from mimrl.training.objectives import probabilities
 from mimrl.training.scoring import score, selection_metric
 from mimrl.training.team import Team
@@ -110,10 +113,35 @@ def finish(
     }
     metrics = {split: score(settings, features[split], f"split {split}") for split in HELD_OUT}
     result = RunResult(folder, settings.seed, loaded.epoch, metrics)
+    missing = _missing(settings, model, data, device, team)
     if team.first:
-        _Ended(settings, data, loaded, features, result, seconds, team).write()
+        _Ended(settings, data, loaded, features, result, missing, seconds, team).write()
     team.wait()
     return result
+
+
+def _missing(
+    settings: Settings, model: MIMRL, data: Prepared, device: torch.device, team: Team
+) -> dict[str, MissingResult]:
+    """Held-out splits with modalities missing, where that is wanted; in all processes."""
+    asked = settings.evaluation
+    if not asked.missing:
+        return {}
+    return {
+        split: evaluate_missing(
+            settings,
+            model,
+            data.splits[split],
+            rates=asked.missing_rates,
+            draws=asked.missing_draws,
+            seed=settings.seed,
+            device=device,
+            batch_size=max(settings.training.batch_size, ENCODED),
+            team=team,
+            workers=settings.performance.loader_workers,
+        )
+        for split in HELD_OUT
+    }
 
 
 def alive(features: Features) -> dict[str, float]:
@@ -133,6 +161,7 @@ class _Ended:
     loaded: checkpoint.Loaded
     features: Mapping[str, Features]
     result: RunResult
+    missing: Mapping[str, MissingResult]
     seconds: float
     team: Team
 
@@ -142,6 +171,10 @@ class _Ended:
         report = self._metrics()
         write_text(folder / PREDICTIONS, _predictions(self.settings, self.data, self.features))
         draw_curves(read_log(folder), folder / CURVES, chosen=self.loaded.epoch)
+        if self.missing:
+            splits = {split: (found,) for split, found in self.missing.items()}
+            drawn = MissingReport(selection_metric(self.settings), splits)
+            draw_missing(drawn, folder / MISSING_PICTURE)
         write_json(folder / METRICS, report)
 
     def _metrics(self) -> dict[str, Any]:
@@ -161,7 +194,15 @@ class _Ended:
             "processes": team.size,
             "global_batch_size": settings.training.batch_size * team.size,
             **self._terms(),
+            **self._with_missing(),
         }
+
+    def _with_missing(self) -> dict[str, Any]:
+        """The metrics with modalities missing, where they are wanted."""
+        if not self.missing:
+            return {}
+        found = {split: result.as_dict() for split, result in self.missing.items()}
+        return {"missing": {"definition": DEFINITION, **found}}
 
     def _terms(self) -> dict[str, Any]:
         """Every term beside its shuffled controls, where both are wanted."""

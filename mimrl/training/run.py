@@ -2,8 +2,8 @@
 
 ``runs/<name>/seed<k>/`` then holds ``settings.yaml``, ``log.jsonl``, ``best.safetensors``,
 ``last.safetensors``, ``predictions.csv``, ``metrics.json``, ``curves.png`` and TensorBoard events,
-and ``epoch<k>.safetensors`` for each epoch in ``training.keep_epochs``; ``metrics.json`` comes last
-and says that the run is complete.
+``epoch<k>.safetensors`` for each epoch in ``training.keep_epochs``, and ``missing.png`` with
+``evaluation.missing``; ``metrics.json`` comes last and says that the run is complete.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -40,6 +42,19 @@ from mimrl.training.precision import Precision
 from mimrl.training.team import Team
 
 TINIEST = 1e-30  # a gradient norm; below it nothing is scaled up
+
+
+def label_entropy(labels: npt.NDArray[np.generic], num_classes: int) -> float:
+    """H(label) of ``(N,)`` classes in nats, which no I(x; label | z) exceeds; infinite for ratings.
+
+    >>> round(label_entropy(np.array([0, 1, 1, 0]), 2), 4)
+    0.6931
+    """
+    if num_classes == 1:
+        return math.inf
+    counts = np.unique(labels, return_counts=True)[1]
+    shares = counts / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
 
 
 class LatestFeatures:
@@ -104,6 +119,7 @@ class Steering:
         bank: all training features at the start of the pass, on the critics' scale.
         labels: ``(N,)`` of the training samples.
         num_classes: 1 for a rating.
+        label_entropy: H(label) in nats; infinite for a rating.
         window: rows that critics see at a time.
         generator: source of the product samples.
         precision: gives the context in which the critics run.
@@ -119,6 +135,7 @@ class Steering:
         *,
         labels: Tensor,
         num_classes: int,
+        label_entropy: float,
         window: int,
         generator: torch.Generator,
         precision: Precision,
@@ -135,7 +152,7 @@ class Steering:
         self.scaled = settings.steering.scale == "task"
         self.share = sum(abs(self.weights[q.name]) for q in self.table)
         self.anchored = settings.critics.conditional.anchors == "batch"
-        self.ceilings = self._ceilings()
+        self.ceilings = {t.name: label_entropy for t in critics.table if t.y == LABEL}
         self.latest: LatestFeatures | None = None
         if critics.follow:
             self.latest = LatestFeatures(critics.unscaled(bank.variables), window, generator)
@@ -208,14 +225,6 @@ class Steering:
         if self.by_term[name] < 0:
             return value.detach() < 0
         return value.detach() > self.ceilings.get(name, math.inf)
-
-    def _ceilings(self) -> dict[str, float]:
-        """Term -> H(label) where the label is a class and one of the two variables, in nats."""
-        if self.num_classes == 1:
-            return {}
-        shares = torch.bincount(self.labels, minlength=self.num_classes) / len(self.labels)
-        entropy = float(torch.special.entr(shares).sum())
-        return {term.name: entropy for term in self.critics.table if term.y == LABEL}
 
     def _factor(self, task: Tensor, gain: Tensor, encoded: Encoded) -> Tensor:
         """What brings the steering gradient to its share of the task's; 0-d."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,18 +79,36 @@ def summarise(
 ) -> Summary:
     """Means and sample standard deviations over seeds, from unrounded values."""
     splits = next(iter(seeds.values()))
-    values = {
-        split: {m: np.array([seeds[seed][split][m] for seed in seeds]) for m in metrics}
-        for split, metrics in splits.items()
-    }
+    spreads = {s: spread([seeds[seed][s] for seed in seeds]) for s in splits}
     return Summary(
         folder=folder,
         selected_by=selected_by,
         seeds=seeds,
         epochs=epochs,
-        mean={s: {m: float(v.mean()) for m, v in x.items()} for s, x in values.items()},
+        mean={s: found.mean for s, found in spreads.items()},
         seconds=seconds or {},
-        deviation={s: {m: _deviation(v) for m, v in x.items()} for s, x in values.items()},
+        deviation={s: found.deviation for s, found in spreads.items()},
+    )
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation of each metric; the latter is nan for one value."""
+
+    mean: Metrics
+    deviation: Metrics
+
+
+def spread(tables: Sequence[Metrics]) -> Spread:
+    """Over tables of the same metrics: one of each seed, or of each draw.
+
+    >>> spread([{"mae": 1.0}, {"mae": 3.0}]).mean
+    {'mae': 2.0}
+    """
+    values = {metric: np.array([table[metric] for table in tables]) for metric in tables[0]}
+    return Spread(
+        mean={metric: float(found.mean()) for metric, found in values.items()},
+        deviation={metric: _deviation(found) for metric, found in values.items()},
     )
 
 

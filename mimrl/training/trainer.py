@@ -30,12 +30,13 @@ from mimrl.training.critics import Critics, even_chunks
 from mimrl.training.inference import Features, encode, gathered
 from mimrl.training.measures import Clock, Losses, compared, not_finite
 from mimrl.training.metrics import better
+from mimrl.training.missing import Presence, draw_presence, held
 from mimrl.training.objectives import quantity_values, task_loss
-from mimrl.training.optimisation import Learner
+from mimrl.training.optimisation import Groups, Learner, model_groups
 from mimrl.training.precision import Precision, compile_network, in_float32
 from mimrl.training.randomness import Place, seeded
 from mimrl.training.scoring import score, selection_metric
-from mimrl.training.steering import Steering
+from mimrl.training.steering import Steering, label_entropy
 from mimrl.training.steps import Steps
 from mimrl.training.team import ALONE, Team
 from mimrl.training.tracking import Progress, Tracker
@@ -84,14 +85,14 @@ class Trainer:
         self.steps = Steps.of(settings, data, team)
         self.precision = Precision(settings.performance.precision, device)
         self.labels = torch.from_numpy(data.splits["train"].labels).to(device)
+        self.has = held(data.splits["train"])
+        self.label_entropy = label_entropy(data.splits["train"].labels, data.num_classes)
         compile_network(model, settings.performance, device)
         team.start_alike(model)
         self.loss = task_loss(training.loss)
         self.table = quantities(settings.data.modalities)
         self.term_weights = settings.term_weights
-        text = (model.text_parameters(), training.text_rate)
-        main = (model.other_parameters(), 1.0)
-        self.learner = self._learner({"text": text, "main": main}, self.steps.all_stage2)
+        self.learner = self._learner(model_groups(model, training), self.steps.all_stage2)
         self.critics: Critics | None = None
         if training.stage1_passes:
             with self._seeded(Place.INITIALISATION, 1):
@@ -214,15 +215,17 @@ class Trainer:
             batches = iterate(
                 self.data.splits["train"],
                 training.batch_size,
+                present=self._present(epoch),
                 generator=generator,
                 bucketing=training.bucketing,
                 share=self.team.part,
                 workers=self.settings.performance.loader_workers,
                 pin=self.device.type == "cuda",
             )
-            for batch in batches:
+            for read in batches:
+                batch = read.to(self.device)
                 rows = self._rows(batch)
-                parts, stopped = self._losses(batch.to(self.device), rows, steering)
+                parts, stopped = self._losses(batch, rows, steering)
                 self.learner.step(parts["total"])
                 sums.add(parts, len(rows))
                 if stopped:
@@ -237,6 +240,18 @@ class Trainer:
             "quantities": self._quantities(terms),
             "stopped": stops.means(),
         }
+
+    def _present(self, epoch: int) -> Presence | None:
+        """``(N, K)``: which modalities the training clips keep in an epoch's stage 2; None: all.
+
+        Drawn for all clips, so that processes that share a batch need not tell each other, and
+        from a generator of its own: all else is drawn as without dropout of modalities.
+        """
+        rate = self.settings.training.modality_dropout
+        if not rate:
+            return None
+        with self._seeded(Place.MODALITY_DROPOUT, epoch) as generator:
+            return draw_presence(self.has, rate, generator)
 
     def _losses(
         self, batch: Batch, rows: Tensor, steering: Steering | None
@@ -268,6 +283,7 @@ class Trainer:
             bank,
             labels=self.labels,
             num_classes=self.data.num_classes,
+            label_entropy=self.label_entropy,
             window=self.steps.stage1_batch,
             generator=generator,
             precision=self.precision,
@@ -309,11 +325,9 @@ class Trainer:
 
     def _save_model(self, name: str, epoch: int) -> None:
         """Writes the present model, in a form that needs no other file."""
-        if not self.team.first:
-            return
-        saving.save_model(
-            self.folder / name, self.settings, self.data, self.model, self.critics, epoch
-        )
+        if self.team.first:
+            path = self.folder / name
+            saving.save_model(path, self.settings, self.data, self.model, self.critics, epoch)
 
     def _save_state(self) -> None:
         """Writes all that :meth:`load_state` needs to go on after this epoch."""
@@ -334,12 +348,7 @@ class Trainer:
         self.selection = Selection(**header["selection"])
         self.epoch = int(header["epoch"])
 
-    def _learner(
-        self,
-        groups: Mapping[str, tuple[list[torch.nn.Parameter], float]],
-        steps: int,
-        **changed: Any,
-    ) -> Learner:
+    def _learner(self, groups: Groups, steps: int, **changed: Any) -> Learner:
         training = self.settings.training.model_copy(update=changed)
         scaler = self.precision.scaler()
         return Learner(groups, training, steps, team=self.team, scaler=scaler)

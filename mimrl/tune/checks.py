@@ -24,6 +24,7 @@ FIXED: Mapping[str, str] = {
     "training.metric_rules": INCOMPARABLE,
     "training.keep_epochs": "it only keeps files",
     "training.controls": "it only adds to the final report",
+    "evaluation": "it only adds to the final report",
     **{
         f"data.{name}": INCOMPARABLE
         for name in (

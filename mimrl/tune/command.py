@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimrl import __version__
-from mimrl.command import seed_list
+from mimrl.command import count, seed_list
 from mimrl.errors import MissingFileError
 from mimrl.exits import run_command
 from mimrl.launch import works_alone
@@ -188,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     add("overrides", metavar="key=value", nargs="*", help="settings that win over the file")
     add(
         "--trials",
-        type=_count,
+        type=count,
         metavar="N",
         help="trials of the whole study, over all workers and calls (default: 50)",
     )
@@ -222,12 +222,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--version", action="version", version=f"mimrl {__version__}")
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}': expected a whole number from 1 on")
-    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -142,6 +142,8 @@ def compare(study: Study, plan: Plan) -> None:
     """Raises CheckpointError where the study was started with anything else."""
     stored, given = json.loads(study.user_attrs[PLAN]), plan.as_dict()
     given = json.loads(json.dumps(given))
+    # with the defaults of settings that the version which began the study did not have
+    stored["settings"] = from_mapping(stored["settings"]).model_dump(mode="json")
     for one in (stored, given):
         settings = {k: v for k, v in one["settings"].items() if k not in MACHINE}
         speed = {k: v for k, v in settings["performance"].items() if k not in SPEED}

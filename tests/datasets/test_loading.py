@@ -87,6 +87,31 @@ def test_bucketing_saves_padding() -> None:
     assert padded(True) < 0.75 * padded(False)
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_absent_modalities_are_read_as_empty_and_do_not_move_samples(lazy: bool) -> None:
+    data = samples([3, 1, 4, 1, 2], lazy)
+    names = list(data.inputs)
+    present = np.ones((5, len(names)), bool)
+    present[[0, 2], 0] = present[1, 1] = False
+    for batch in iterate(data, 2, generator=torch.Generator().manual_seed(0), present=present):
+        for column, name in enumerate(names):
+            for place, row in enumerate(batch.rows.tolist()):
+                there = present[row, column]
+                expected = data.inputs[name].lengths[row] if there else 0
+                assert batch.lengths[name][place] == expected
+                assert bool(batch.inputs[name][place].any()) == there
+    rows = [
+        [b.rows.tolist() for b in iterate(data, 2, generator=g, present=p)]
+        for g, p in ((torch.Generator().manual_seed(0), p) for p in (None, present))
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_a_mask_of_another_shape_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"present: expected \(3, 2\), .*got \(3, 1\)"):
+        next(iterate(samples([1, 2, 3]), 2, present=np.ones((3, 1), bool)))
+
+
 def test_batch_size_below_1_is_refused() -> None:
     with pytest.raises(DataError, match="batch_size"):
         batch_rows([1, 2], 0, generator=None, bucketing=False)

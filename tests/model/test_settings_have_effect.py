@@ -37,7 +37,13 @@ CUBE = {"time_len": 6, "sizes": ((6, 2, 8),), "hidden": ((4, 4, 4),)}
 CASES: dict[type[Group], tuple[dict[str, Any], dict[str, Any]]] = {
     TransformerSettings: (
         {"max_tokens": 20, "train": "top", "top_layers": 1},
-        {"train": "none", "top_layers": 2, "dropout": 0.6, "source": "OTHER"},
+        {
+            "train": "none",
+            "top_layers": 2,
+            "cache_lower": True,
+            "dropout": 0.6,
+            "source": "OTHER",
+        },
     ),
     LinearSettings: ({}, {"dropout": 0.6}),
     GruSettings: ({}, {"layers": 1, "dropout": 0.6}),

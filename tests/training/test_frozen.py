@@ -17,6 +17,7 @@ from mimrl.datasets.features import Ragged
 from mimrl.datasets.loading import iterate
 from mimrl.errors import TrainingWarning
 from mimrl.model.encoders import TextEncoder
+from mimrl.settings.model import TransformerSettings
 from mimrl.training import frozen
 from mimrl.training.frozen import with_hidden_states
 
@@ -47,6 +48,25 @@ def test_an_encoder_that_learns_and_a_model_without_one_are_left_alone(source: s
     data = make_data()
     assert with_hidden_states(make_model(source, "all"), data, CPU) is data
     assert with_hidden_states(Model(None), data, CPU) is data
+
+
+def test_lower_layers_are_cached_apart_from_whole_encoders(source: str, tmp_path: Path) -> None:
+    """One folder takes both: the key says which layers gave the states."""
+    text = {"source": source, "train": "top", "top_layers": 1, "cache_lower": True}
+    settings = TransformerSettings.model_validate({**text, "max_tokens": 30})
+    encoder = TextEncoder(settings, 8)
+    found = with_hidden_states(Model(encoder), make_data(), CPU, folder=tmp_path)
+    batch = next(iterate(make_data().splits["valid"], 40))
+    states = next(iterate(found.splits["valid"], 40))
+    lengths = batch.lengths["text"]
+    with torch.no_grad():
+        expected = encoder.eval()(batch.inputs["text"], lengths)
+        # Padding changes the shapes of products, so their order of summation: rounding.
+        torch.testing.assert_close(
+            encoder(states.inputs["text"], lengths), expected, rtol=0, atol=2e-6
+        )
+    with_hidden_states(make_model(source), make_data(), CPU, folder=tmp_path)
+    assert len(list(tmp_path.glob("text-*.safetensors"))) == 6
 
 
 def test_the_cache_changes_no_bit_and_is_found_again(

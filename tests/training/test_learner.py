@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from mimrl.model.model import MIMRL
+from mimrl.settings.model import ConcatFusionSettings, ModelSettings, TransformerSettings
 from mimrl.settings.training import TrainingSettings
-from mimrl.training.optimisation import Learner
+from mimrl.training.optimisation import Learner, model_groups
 
 OPTIMIZERS = ["adam", "adamw", "sgd"]
 
@@ -24,6 +26,16 @@ def parameter(*values):
 
 def scaler():
     return torch.amp.GradScaler("cpu", init_scale=2.0**10)
+
+
+@pytest.fixture
+def model(seeded):
+    """Text alone, by a BERT of three layers."""
+    text = TransformerSettings(max_tokens=12)
+    settings = ModelSettings(width=4, encoders={"text": text}, fusion=ConcatFusionSettings(width=4))
+    sizes = {"vocab_size": 20, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
+    config = {"model_type": "bert", "num_hidden_layers": 3, **sizes}
+    return MIMRL(settings, ("text",), {"text": 0}, 1, text_config=config)
 
 
 class TestFrozenGroups:
@@ -47,6 +59,43 @@ class TestFrozenGroups:
         frozen = parameter(1.0)
         Learner({"main": ([parameter(1.0)], 1.0), "text": ([frozen], 0.0)}, settings_of(), 1)
         assert not frozen.requires_grad
+
+
+class TestDecayOverLayers:
+    def test_each_layer_learns_slower_than_the_one_above(self, model):
+        groups = model_groups(model, settings_of(text_rate=0.5, text_layer_decay=0.8))
+        rates = {name: rate for name, (_, rate) in groups.items()}
+        layers = {f"text_layer{i}": 0.5 * 0.8 ** (2 - i) for i in range(3)}
+        assert rates == pytest.approx({**layers, "text_embeddings": 0.5 * 0.8**3, "main": 1.0})
+        top = model.text_encoder.transformer.encoder.layer[2]
+        assert [id(p) for p in groups["text_layer2"][0]] == [id(p) for p in top.parameters()]
+
+    @pytest.mark.parametrize("decay", [0.5, 1.0])
+    def test_every_parameter_is_in_one_group(self, model, decay):
+        groups = model_groups(model, settings_of(text_layer_decay=decay))
+        found = [id(p) for parameters, _ in groups.values() for p in parameters]
+        assert sorted(found) == sorted(id(p) for p in model.parameters())
+        assert ("text" in groups) == (decay == 1)
+
+    def test_a_first_step_of_adam_has_the_size_of_the_rate(self, model):
+        settings = settings_of(
+            optimizer={"kind": "adam", "rate": 0.1},
+            schedule="constant",
+            text_rate=0.1,
+            text_layer_decay=0.5,
+            clip="none",
+        )
+        learner = Learner(model_groups(model, settings), settings, 1)
+        layers = model.text_encoder.transformer.encoder.layer
+        before = [layer.output.dense.bias.detach().clone() for layer in layers]
+        learner.step(sum(p.sum() for p in model.parameters()))
+        moved = [
+            (old - layer.output.dense.bias).mean().item()
+            for old, layer in zip(before, layers, strict=True)
+        ]
+        # of weights of order one float32 keeps 1e-7
+        assert moved == pytest.approx([0.0025, 0.005, 0.01], abs=1e-6)
+        assert learner.rates()["text_layer0"] == pytest.approx(0.0025)
 
 
 class TestScaledGradients:

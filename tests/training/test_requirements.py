@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training.small import small_settings
+from training.small import small_settings as small
 
 from mimrl.command import main
 from mimrl.datasets.catalogue import open_corpus
@@ -29,6 +29,11 @@ from mimrl.tune.command import main as tune
 
 ROWS = 24
 BATCH_ANCHORS = ("critics.conditional.anchors=batch",)
+
+
+def small_settings(folder, *overrides):
+    """Critics that draw product samples from a bank."""
+    return small(folder, "critics.update=epoch", *overrides)
 
 
 def drawn(draws: Draws, size: int) -> bool:

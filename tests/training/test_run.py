@@ -200,7 +200,11 @@ def test_each_seed_says_what_it_cost_and_complete_ones_are_free(tmp_path):
         ("critics.kind=concatenated", "critics.bound=smile"),
         ("critics.kind=bilinear", "critics.bound=tuba"),
         ("critics.bound=mine", "critics.conditional.estimator=nwj"),
-        ("critics.bound=interpolated", "critics.conditional.anchors=batch"),
+        (
+            "critics.bound=interpolated",
+            "critics.update=epoch",
+            "critics.conditional.anchors=batch",
+        ),
         ("training.loss=bce", "training.optimizer=sgd", "training.clip=norm"),
         ("training.loss=focal", "training.schedule=plateau", "training.optimizer=adamw"),
         ("training.stage1_passes=0", "steering.default=0", "training.schedule=cosine"),
@@ -246,7 +250,9 @@ def test_steering_moves_what_it_names(tmp_path):
     assert found["up"] > found["down"] + 0.1
 
 
-def test_only_the_stage_s_own_parameters_move(tmp_path, monkeypatch):
+@pytest.mark.parametrize("update", ["follow", "epoch"])
+def test_only_the_stage_s_own_parameters_move(tmp_path, monkeypatch, update):
+    """Critics that follow move in stage 2 of epochs that are steered, and only there."""
     moved = []
 
     def watch(name, owner):
@@ -261,14 +267,16 @@ def test_only_the_stage_s_own_parameters_move(tmp_path, monkeypatch):
             for part, old in before.items():
                 now = getattr(self, part).parameters()
                 changed = any(not torch.equal(a, b) for a, b in zip(old, now, strict=True))
-                moved.append((name, part, changed, part == owner))
+                follows = update == "follow" and part == "critics" and name == "_fit_model"
+                steered = args[0] is not None
+                moved.append((name, part, changed, part == owner or (follows and steered)))
             return result
 
         monkeypatch.setattr(trainer.Trainer, name, wrapped)
 
     watch("_fit_critics", "critics")
     watch("_fit_model", "model")
-    train(small_settings(tmp_path, "training.epochs=2"), progress=False)
+    train(small_settings(tmp_path, "training.epochs=2", f"critics.update={update}"), progress=False)
     assert {(name, part) for name, part, _, _ in moved} >= {
         ("_fit_critics", "model"),
         ("_fit_model", "critics"),
@@ -298,12 +306,12 @@ def test_stage_1_trains_on_joint_and_product_rows_of_one_snapshot(tmp_path, monk
 def test_non_finite_loss_names_term_stage_and_epoch(tmp_path, monkeypatch):
     original = trainer.Trainer._losses
 
-    def broken(self, batch, critics, bank, generator):
-        parts = original(self, batch, critics, bank, generator)
+    def broken(self, batch, rows, steering):
+        parts, stopped = original(self, batch, rows, steering)
         if "text_audio" in parts:
             nan = parts["text_audio"] * float("nan")
             parts |= {"text_audio": nan, "total": parts["total"] + nan}
-        return parts
+        return parts, stopped
 
     monkeypatch.setattr(trainer.Trainer, "_losses", broken)
     with pytest.raises(NonFiniteError, match=r"stage 2 of epoch 2: .*text_audio"):

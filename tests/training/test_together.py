@@ -42,6 +42,7 @@ KINDS = {
     ),
     "classes, SMILE, anchors of the batch": (
         "critics.bound=smile",
+        "critics.update=epoch",
         "critics.kind=concatenated",
         "critics.conditional.anchors=batch",
         "critics.conditional.estimator=dv",
@@ -52,11 +53,22 @@ KINDS = {
         "training.optimizer.kind=adamw",
         "training.optimizer.rate=0.0003",
     ),
+    "classes, a window of two batches": ("steering.default=0.1",),
+    "ratings, modalities missing": (
+        "data.target=regression",
+        "training.loss=mae",
+        "training.modality_dropout=0.4",
+        "evaluation.missing=true",
+    ),
 }
 
 
 def settings_of(folder: Path, kind: str, batch: int):
-    return small_settings(folder, *COMMON, *KINDS[kind], f"training.batch_size={batch}")
+    """Batches of stage 1 are twice as large where critics see more than the batch of stage 2."""
+    sizes = [f"training.batch_size={batch}"]
+    if "window" in kind:
+        sizes = [f"training.batch_size={batch // 2}", f"training.stage1_batch_size={batch}"]
+    return small_settings(folder, *COMMON, *KINDS[kind], *sizes)
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +97,10 @@ class TestTwoProcessesAndOne:
         """1e-5 is asked for: float32 sums in another order differ by some 1e-7."""
         _, ranks, one = both
         expected = one[index]["losses"]
-        # 3 epochs of 3 steps, and 2 passes of 3 steps of stage 1 in each but the first
-        assert len(expected) == 3 * 3 + 2 * 2 * 3
+        # 3 epochs of 3 steps; in all but the first 3 steps of stage 1, and 3 of critics that follow
+        follows = "critics.update=epoch" not in list(KINDS.values())[index]
+        steps = 6 if "window" in list(KINDS)[index] else 3
+        assert len(expected) == 3 * steps + 2 * 3 + 2 * steps * follows
         for found in ranks:
             assert found[index]["losses"] == pytest.approx(expected, abs=1e-5, rel=0)
 
@@ -102,7 +116,9 @@ class TestTwoProcessesAndOne:
             for name, values in expected["weights"].items():
                 a, b = (torch.tensor(v) for v in (values, found["weights"][name]))
                 # Absolute below a norm of 1: biases start at 0 and sum what nearly cancels.
-                assert (a - b).norm() <= 1e-5 * a.norm().clamp_min(1), name
+                # Slopes solve equations whose condition number may be 1 / ridge = 1,000.
+                most = 1e-4 if name.startswith("slopes") else 1e-5
+                assert (a - b).norm() <= most * a.norm().clamp_min(1), name
             for split, metrics in expected["metrics"].items():
                 assert found["metrics"][split] == pytest.approx(metrics, abs=1e-5)
 
@@ -134,6 +150,18 @@ class TestTwoProcessesAndOne:
             assert two["valid"]["metrics"] == pytest.approx(one["valid"]["metrics"], abs=1e-5)
         states = [load_model(place).model.state_dict().keys() for place in places]
         assert states[0] == states[1]
+
+    def test_evaluation_with_missing_modalities_is_that_of_one_process(self, both):
+        folder, _, _ = both
+        kind = [*KINDS][-1]
+        one, two = (
+            json.loads((folder / name / kind / "run" / "seed0" / "metrics.json").read_text())
+            for name in ("one", "two")
+        )
+        assert one["missing"]["test"]["subsets"].keys() == two["missing"]["test"]["subsets"].keys()
+        for rate, found in one["missing"]["test"]["rates"].items():
+            mean = two["missing"]["test"]["rates"][rate]["mean"]
+            assert mean["mae"] == pytest.approx(found["mean"]["mae"], abs=1e-5)
 
     def test_resuming_with_another_number_of_processes_is_refused(self, both):
         folder, _, _ = both

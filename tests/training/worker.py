@@ -76,7 +76,7 @@ def forbid_writing() -> None:
         tracking: ("write_text", "write_json", "SummaryWriter"),
         run: ("write_json",),
         folder: ("write_text",),
-        results: ("write_text", "write_json", "draw_curves"),
+        results: ("write_text", "write_json", "draw_curves", "draw_missing"),
         trainer: ("Tracker",),
     }.items():
         for name in names:

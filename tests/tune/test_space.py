@@ -163,6 +163,7 @@ def test_a_search_file_may_be_nested(tmp_path):
         ("training.batch_size", [16, 16], "twice"),
         ("training.batch_size", 16, "a list of values, got 16"),
         ("seed", [0, 1], "cannot be searched.*luck"),
+        ("evaluation.missing_draws", [1, 2], "cannot be searched.*adds to the final report"),
         ("data.target", ["class"], "cannot be searched.*yardsticks"),
         ("data.planted.noise", [0.1, 0.2], "cannot be searched.*yardsticks"),
     ],

@@ -1,5 +1,6 @@
 """Workers of one study, with a formula in place of the training."""
 
+import json
 import multiprocessing
 import os
 import re
@@ -14,6 +15,7 @@ from tune.made_up_search import Formula, plan, worker
 from mimrl.errors import CheckpointError, ConfigError
 from mimrl.training.turns import process_name
 from mimrl.tune import ledger, life
+from mimrl.tune import study as studies
 from mimrl.tune.ledger import COMPLETE, INTERRUPTED, LOST, PRUNED, REFUSED, SURPLUS, account, read
 from mimrl.tune.study import suggested
 from mimrl.tune.work import first_line
@@ -386,3 +388,16 @@ def test_what_is_left_is_shared_by_the_workers_at_work():
     assert state.seconds == 90.0  # lost time was paid, too
     assert state.mean == 60.0
     assert state.left_seconds == 8 * 60.0 / 2
+
+
+def test_a_study_that_began_before_a_setting_existed_goes_on():
+    """Settings have their defaults; those that were asked for still count."""
+    storage = InMemoryStorage()
+    begun = studies.create(storage, "old", plan(), sampler="random", pruner="none")
+    stored = json.loads(begun.user_attrs[studies.PLAN])
+    del stored["settings"]["evaluation"], stored["settings"]["training"]["modality_dropout"]
+    begun.set_user_attr(studies.PLAN, json.dumps(stored))
+    studies.create(storage, "old", plan(), sampler="random", pruner="none")
+    other = plan("training.modality_dropout=0.2")
+    with pytest.raises(CheckpointError, match=r"training\.modality_dropout"):
+        studies.create(storage, "old", other, sampler="random", pruner="none")
