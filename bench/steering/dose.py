@@ -164,7 +164,11 @@ def _table(found: Mapping[float, Sequence[Reading]]) -> str:
     columns = (("critics", 2), ("control", 2), ("second", 2), ("last", 3), ("clean", 3),
                ("chosen", 3))  # fmt: skip
     rows = [
-        [f"{dose:+g}", str(len(each)), *(_mean(each, what, digits) for what, digits in columns)]
+        [
+            f"{dose:+g}" if dose else "0",
+            str(len(each)),
+            *(_mean(each, what, digits) for what, digits in columns),
+        ]
         for dose, each in found.items()
     ]
     return markdown(header, rows)

@@ -93,6 +93,8 @@ def draw(readings: Mapping[str, Readings], limits: Mapping[str, Limits], path: P
         _panel(axes[2 * row, column], name, found, limits[name])
         _accuracy(axes[2 * row + 1, column], found, first=column == 0)
         axes[2 * row, column].set_ylabel("nats" if column == 0 else "")
+        axes[2 * row, column].tick_params(labelbottom=False)
+    _alike(axes[1::2].flat[: len(readings)])
     for place in range(len(readings), rows * COLUMNS):
         row, column = divmod(place, COLUMNS)
         axes[2 * row, column].set_axis_off()
@@ -112,6 +114,7 @@ def _panel(axis: Axes, name: str, found: Readings, limit: Limits) -> None:
     for height, text, side in ((limit.high, limit.name, "bottom"), (limit.low, "floor", "top")):
         axis.annotate(
             f"{text} {height:.2f}", (0.98, height), xycoords=("axes fraction", "data"),
+            xytext=(0, 2 if side == "bottom" else -2), textcoords="offset points",
             ha="right", va=side, fontsize=9,
         )  # fmt: skip
     room = 0.12 * (limit.high - limit.low)
@@ -128,6 +131,13 @@ def _accuracy(axis: Axes, found: Readings, *, first: bool) -> None:
         axis.axhline(unsteered, color=BLACK, linewidth=1, linestyle=":")
     axis.set_xlabel("dose")
     axis.set_ylabel("accuracy" if first else "")
+
+
+def _alike(axes: Sequence[Axes]) -> None:
+    """One range of accuracies for all panels, or a panel of noise would look like one of change."""
+    ranges = np.array([axis.get_ylim() for axis in axes])
+    for axis in axes:
+        axis.set_ylim(ranges[:, 0].min(), ranges[:, 1].max())
 
 
 def _lines(axis: Axes, found: Readings, styles: Sequence[Style]) -> None:

@@ -1,23 +1,29 @@
 """Where does steering help the task? Planted data, few to many clips, clean and flipped labels.
 
 Each cell has its number of training clips and its share of flipped labels; in each, several steered
-settings are compared with no steering over the same seeds. Fewer clips train for more epochs, in
-smaller batches, so that models are not merely unfinished.
+settings are compared with no steering over the same seeds, also with modalities missing at test.
+Fewer clips train for more epochs, in smaller batches, so that models are not merely unfinished.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from bench.speed.rows import markdown
-from bench.steering.cells import QUICK, Cell, Finished
+from bench.steering.cells import ENCODED, QUICK, Cell, Finished
 from bench.steering.lines import Line
 from bench.steering.options import UNSTEERED, Options, steered
 from bench.steering.paired import by_seed, numbers, row
+from mimrl.datasets.planted import truth
+from mimrl.settings.evaluation import DRAWS, TENTHS
+from mimrl.training.missing import evaluate_missing
 
 NAME = "study"
 TITLE = "Where steering helps the task"
@@ -27,6 +33,7 @@ FLIPS = (0.0, 0.2)
 LENGTHS = {128: (32, 32), 512: (20, 64), 2048: (12, 64)}
 """Training clips -> epochs, batch size."""
 TEST = 2048
+SHOWN_RATES = (0.3, 0.6, 0.9)  # of missing modalities; the lines have all
 ALONE = ("invariant", "complementary", "specific_audio", "specific_video", "fusion_text",
          "fusion_audio", "fusion_video")  # fmt: skip
 SETTINGS: Mapping[str, tuple[str, ...]] = {
@@ -35,12 +42,6 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     **{name: steered(**{name: WEIGHT}) for name in ALONE},
 }
 METRICS = ("chosen.test.accuracy", "chosen.test.clean", "chosen.test.auc", "last.test.clean")
-
-Extra = Callable[[Finished], Mapping[str, Any]]
-EXTRAS: tuple[Extra, ...] = ()
-"""Further readings of every finished model: functions of this or another module, not lambdas. Their
-numbers go into the line under ``extra`` and get a table of differences each. The place for metrics
-with modalities missing at test: ``run.best`` is the model, ``run.data`` the splits."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,35 @@ def measure(cell: Cell, run: Finished) -> Line:
     for reading in EXTRAS:
         extra |= reading(run)
     return {"metrics": run.metrics()} | ({"extra": extra} if extra else {})
+
+
+def missing_modalities(run: Finished) -> dict[str, Any]:
+    """The chosen model's test accuracy with modalities missing, against the labels before flips.
+
+    ``missing`` has the mean over all rates, some rates, and each modality alone; ``rates`` all.
+    """
+    labels = truth(run.settings.data.planted, run.settings.task).draws["test"].clean_labels
+    found = evaluate_missing(
+        run.settings,
+        run.best.model,
+        replace(run.data.splits["test"], labels=labels.astype(np.int64)),
+        rates=TENTHS,
+        draws=DRAWS,
+        seed=run.settings.seed,
+        device=torch.device("cpu"),
+        batch_size=ENCODED,
+    )
+    rates = {rate: found.over_draws(rate).mean["accuracy"] for rate in TENTHS}
+    alone = {f"{name} alone": found.subsets[name]["accuracy"] for name in found.modalities}
+    shown = {f"rate {rate:g}": rates[rate] for rate in SHOWN_RATES}
+    mean = {"mean over rates": float(np.mean(list(rates.values())))}
+    return {"missing": {**mean, **shown, **alone}, "rates": list(rates.values())}
+
+
+Extra = Callable[[Finished], Mapping[str, Any]]
+EXTRAS: tuple[Extra, ...] = (missing_modalities,)
+"""Further readings of every finished model: functions of this or another module, not lambdas. What
+they give goes into the line under ``extra``; numbers outside lists get a table of differences."""
 
 
 def report(lines: Sequence[Line], folder: Path) -> str:

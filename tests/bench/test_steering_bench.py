@@ -195,6 +195,17 @@ def test_differences_are_paired_by_seed():
     assert paired.row({}, without)[0] == "0"
 
 
+def test_missing_modalities_are_scored_on_clean_labels(tmp_path):
+    few = study.cells(Options(quick=True))[0]
+    flipped = Cell(few.key, few.config, (*few.overrides, "data.planted.label_flips=0.4"), 0)
+    (line,) = (lines.Work(study.measure, tmp_path)(flipped),)
+    extra, scores = line["extra"], line["metrics"]["chosen"]["test"]
+    assert extra["rates"][0] == scores["clean"] != scores["accuracy"]
+    assert extra["missing"]["mean over rates"] == pytest.approx(np.mean(extra["rates"]), abs=1e-4)
+    assert extra["missing"]["rate 0.9"] == extra["rates"][9]
+    assert set(extra["missing"]) >= {f"{name} alone" for name in MODALITIES}
+
+
 def test_further_readings_get_a_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(study, "EXTRAS", (lambda run: {"missing": {"0.5": run.best.epoch / 10}},))
     found = run("study", tmp_path)
