@@ -49,6 +49,7 @@ lint: $(STAMP)  ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy bench/steering/__main__.py
 
 format: $(STAMP)  ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix .

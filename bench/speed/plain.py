@@ -244,8 +244,8 @@ class Plain:
                 gain = gain + weight * terms[name]
         if self.settings.steering.scale == "task":
             share = sum(map(abs, weights.values()))
-            wanted_norm, norm = share * gradient_norm(task, shifts), gradient_norm(gain, shifts)
-            gain = gain * (wanted_norm / max(norm, TINIEST))
+            norms = gradient_norm(task, shifts), gradient_norm(gain, shifts)
+            gain = gain * (share * norms[0] / max(norms[1], TINIEST))
         self.descend(task - gain)
         return {"task": task, "total": task - gain, **terms}
 
