@@ -22,7 +22,7 @@ TEXT: Mapping[str, Any] = {"training.text_rate": {"low": 1e-3, "high": 0.1, "log
 STEERED: Mapping[str, Any] = {
     "training.warmup_epochs": [0, 1, 2, 4],
     "critics.rate": {"low": 0.1, "high": 3.0, "log": True},
-    "steering.default": {"low": 1e-4, "high": 0.1, "log": True},
+    "steering.default": {"low": 1e-3, "high": 0.1, "log": True},
 }
 """Where any quantity steers the model."""
 
