@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.speed import (
     critics,
+    following,
     gpu,
     large_file,
     lsmi_seconds,
@@ -63,6 +64,7 @@ SCRIPTS = (
     Script(training),
     Script(text_encoder),
     Script(critics),
+    Script(following),
     Script(product_samples),
     Script(lsmi_seconds),
     Script(same_results),

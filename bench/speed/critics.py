@@ -63,7 +63,9 @@ def measure(
         dtype: measure_peak(device, dtype, size=size, sweep=2**16).flops
         for dtype in (torch.float32, torch.bfloat16)
     }
-    settings = CriticSettings.model_validate({"hidden": hidden, "conditional": {"hidden": hidden}})
+    settings = CriticSettings.model_validate(
+        {"update": "epoch", "hidden": hidden, "conditional": {"hidden": hidden}}
+    )
     critics, variables = made(max(BANK, *batches), width, device, settings)
     bank = critics.bank(variables)
     rows, lines = [], []

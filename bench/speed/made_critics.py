@@ -24,13 +24,14 @@ def made(
         size: samples.
         width: columns of every variable but the label, whose ratings make a search full of ties.
         device: of both.
-        settings: of the critics; None: the defaults.
+        settings: of the critics; None: the defaults, with product samples from a bank.
     """
     generator = torch.Generator().manual_seed(size)
     widths = dict.fromkeys((*MODALITIES, "fused"), width) | {LABEL: 1}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        critics = Critics(settings or CriticSettings(), MODALITIES, widths, discrete_label=False)
+        chosen = settings or CriticSettings(update="epoch")
+        critics = Critics(chosen, MODALITIES, widths, discrete_label=False)
     found = {name: torch.randn(size, w, generator=generator) for name, w in widths.items()}
     found[LABEL] = torch.randint(VALUES, (size, 1), generator=generator) / 5 - 3
     critics = critics.to(device)

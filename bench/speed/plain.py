@@ -237,13 +237,13 @@ class Plain:
         terms = {t.name: self.value(t, rows, bank, generator, drawn) for t in wanted}
         gain = task.new_zeros(())
         for name, weight in by_term.items():
-            value = float(terms[name])
+            estimate = float(terms[name])
             of_label = "_label" in name.partition("_given_")[0]
-            too_much = of_label and weight > 0 and value > self.entropy
-            if not (weight < 0 and value < 0) and not too_much:
+            too_much = of_label and weight > 0 and estimate > self.entropy
+            if not (weight < 0 and estimate < 0) and not too_much:
                 gain = gain + weight * terms[name]
         if self.settings.steering.scale == "task":
-            share = sum(map(abs, weights.values()))
+            share = float(sum(map(abs, weights.values())))
             norms = gradient_norm(task, shifts), gradient_norm(gain, shifts)
             gain = gain * (share * norms[0] / max(norms[1], TINIEST))
         self.descend(task - gain)
