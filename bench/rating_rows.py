@@ -6,7 +6,7 @@ Each RUN is a folder runs/<name> with seeds in it. Printed are mean and standard
 seeds, the ensemble of the seeds (the mean of their predictions), and the difference of each run
 from the first one with its 95 % interval. The interval draws clips anew (bootstrap) and,
 independently, seeds: it covers both what other clips and what other seeds would have given. Seeds
-are paired where both runs have them. With few seeds it is rough: three have but ten different draws.
+are paired where both runs have them. With few seeds it is rough: three have ten different draws.
 """
 
 from __future__ import annotations

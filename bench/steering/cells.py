@@ -45,6 +45,10 @@ QUICK = (
 """Settings so small that a test can train with them; what comes out means nothing."""
 
 
+Key = Mapping[str, str | int | float]
+"""What tells a training from the others of its study."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One training.
@@ -56,7 +60,7 @@ class Cell:
         seed: of the data and of the training.
     """
 
-    key: Mapping[str, str | int | float]
+    key: Key
     config: str
     overrides: tuple[str, ...]
     seed: int

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 
 from bench.speed.rows import markdown
 from bench.steering import instrument, pictures
-from bench.steering.cells import QUICK, ROOT, Cell, Finished
+from bench.steering.cells import QUICK, ROOT, Cell, Finished, Key
 from bench.steering.lines import Line
 from bench.steering.options import QUANTITIES, Options, named, steered, with_deviation
 from bench.steering.pictures import Limits, Reading
@@ -45,7 +45,7 @@ def cells(options: Options) -> list[Cell]:
     for seed in seeds:
         for name, dose in grid:
             changes = steered(**({} if name == NONE else {name: dose}))
-            key = {"quantity": name, "dose": dose, "seed": seed}
+            key: Key = {"quantity": name, "dose": dose, "seed": seed}
             quick = QUICK if options.quick else ()
             found.append(Cell(key, "steering", (*changes, *quick), seed))
     return found

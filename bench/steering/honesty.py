@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.speed.rows import markdown
-from bench.steering.cells import QUICK, REGRESSION, Cell, Finished
+from bench.steering.cells import QUICK, REGRESSION, Cell, Finished, Key
 from bench.steering.lines import Line
 from bench.steering.options import QUANTITIES, Options, named, steered
 from mimrl.training import controls
@@ -42,7 +42,7 @@ def cells(options: Options) -> list[Cell]:
     few = named(options.only)[:1] if options.quick else named(options.only)
     for seed, task, quantity, weight in product(seeds, TASKS, few, weights):
         changes = (*TASKS[task], *steered(**{quantity.name: weight}), *VERSIONS[version])
-        key = {
+        key: Key = {
             "version": version,
             "task": task,
             "quantity": quantity.name,

@@ -121,9 +121,9 @@ def _results(
     try:
         waiting = {pool.submit(work, cell): cell for cell in cells}
         for future in as_completed(waiting):
-            error = future.exception()
-            if error is not None and not isinstance(error, MimrlError):
-                raise error
-            yield waiting[future], error or future.result()
+            failed = future.exception()
+            if failed is not None and not isinstance(failed, MimrlError):
+                raise failed
+            yield waiting[future], failed or future.result()
     finally:
         pool.shutdown(cancel_futures=True)

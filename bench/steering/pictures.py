@@ -94,7 +94,7 @@ def draw(readings: Mapping[str, Readings], limits: Mapping[str, Limits], path: P
         _accuracy(axes[2 * row + 1, column], found, first=column == 0)
         axes[2 * row, column].set_ylabel("nats" if column == 0 else "")
         axes[2 * row, column].tick_params(labelbottom=False)
-    _alike(axes[1::2].flat[: len(readings)])
+    _alike(list(axes[1::2].flat)[: len(readings)])
     for place in range(len(readings), rows * COLUMNS):
         row, column = divmod(place, COLUMNS)
         axes[2 * row, column].set_axis_off()

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from bench.speed.rows import markdown
-from bench.steering.cells import ENCODED, QUICK, Cell, Finished
+from bench.steering.cells import ENCODED, QUICK, Cell, Finished, Key
 from bench.steering.lines import Line
 from bench.steering.options import UNSTEERED, Options, steered
 from bench.steering.paired import by_seed, numbers, row
@@ -80,7 +80,7 @@ def cells(options: Options) -> list[Cell]:
     found = []
     seeds = options.seeds or range(2 if options.quick else SEEDS)
     for place, seed, setting in product(places, seeds, settings):
-        key = {"clips": place.clips, "flips": place.flips, "setting": setting, "seed": seed}
+        key: Key = {"clips": place.clips, "flips": place.flips, "setting": setting, "seed": seed}
         quick = QUICK if options.quick else ()
         found.append(Cell(key, "steering", (*place.overrides(), *SETTINGS[setting], *quick), seed))
     return found
