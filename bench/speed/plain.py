@@ -155,7 +155,7 @@ class Plain:
 
     def shifted(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
         """The same, and a vector of zeros that is added to all valid steps of each sequence."""
-        encoded = self.model.encode(pad(batch, self.steps))
+        encoded = self.model.run_encoders(pad(batch, self.steps))
         shifts, moved = [], {}
         for name, sequence in encoded.sequences.items():
             shifts.append(torch.zeros_like(sequence[:, 0], requires_grad=True))

@@ -112,9 +112,9 @@ class MIMRL(nn.Module):
         Raises:
             ShapeError: a modality is missing or has another width.
         """
-        return self.fuse(self.encode(batch))
+        return self.fuse(self.run_encoders(batch))
 
-    def encode(self, batch: Batch) -> Encoded:
+    def run_encoders(self, batch: Batch) -> Encoded:
         """The encoders' sequences of a batch; see :meth:`forward`."""
         sequences, lengths = {}, {}
         for name in self.modalities:

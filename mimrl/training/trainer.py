@@ -261,7 +261,7 @@ class Trainer:
         Of all processes' shares of the batch, in every process.
         """
         with self.precision():
-            encoded = self.model.encode(batch)
+            encoded = self.model.run_encoders(batch)
             output = self.model.fuse(encoded)
         output = gathered(in_float32(output), self.team, len(rows))
         task = self.loss(output.prediction, self.labels[rows])

@@ -288,14 +288,14 @@ class TestModalityDropout:
 
     def test_stage_2_loses_modalities_and_bank_and_validation_do_not(self, tmp_path, monkeypatch):
         seen = {True: [], False: []}
-        encode = MIMRL.encode
+        encode = MIMRL.run_encoders
 
         def watched(self, batch):
             lengths = torch.stack(list(batch.lengths.values()), dim=1)
             seen[self.training].append(lengths > 0)
             return encode(self, batch)
 
-        monkeypatch.setattr(MIMRL, "encode", watched)
+        monkeypatch.setattr(MIMRL, "run_encoders", watched)
         train(small_settings(tmp_path, *self.FEW, "training.modality_dropout=0.7"), progress=False)
         assert torch.cat(seen[False]).all()
         epochs = torch.cat(seen[True]).view(3, 96, 3)

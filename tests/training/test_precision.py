@@ -66,9 +66,11 @@ class TestNarrowNumbers:
         bank = trainer._bank(trainer.critics, 2)
         assert {value.dtype for value in bank.variables.values()} == {torch.float32}
         batch = next(iter(_batches(trainer)))
-        parts = trainer._losses(batch, trainer.critics, bank, torch.Generator())
+        steering = trainer._steering(trainer.critics, bank, torch.Generator())
+        parts, stopped = trainer._losses(batch, trainer._rows(batch), steering)
         assert len(parts) == 2 + 11
-        assert {value.dtype for value in parts.values()} == {torch.float32}
+        assert len(stopped) == 11
+        assert {v.dtype for v in (*parts.values(), *stopped.values())} == {torch.float32}
         assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
 
     def test_fp16_needs_a_gpu(self, tmp_path):
@@ -160,10 +162,16 @@ class TestNothingWaits:
         [
             (),
             (*FEW, "model.encoders.audio.kind=gru", "training.clip=norm"),
-            ("critics.conditional.anchors=batch", "model.fusion=crossmodal", "model.width=16"),
+            (
+                "critics.update=epoch",
+                "critics.conditional.anchors=batch",
+                "model.fusion=crossmodal",
+                "model.width=16",
+            ),
+            ("training.stage1_batch_size=48", "steering.default=-0.1"),
             ("training.optimizer=adamw", "training.loss=focal", "model.fusion.length_scaling=true"),
         ],
-        ids=["classes", "ratings", "crossmodal", "adamw"],
+        ids=["classes", "ratings", "crossmodal", "window", "adamw"],
     )
     def test_whole_stages_read_nothing_back(self, tmp_path, monkeypatch, more):
         kept = [o for o in more if not o.startswith("model.fusion=")]

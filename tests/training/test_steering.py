@@ -83,7 +83,7 @@ def a_step(folder, *overrides, values=None):
     bank = trainer._bank(trainer.critics, 2)
     trainer._fit_critics(trainer.critics, bank, 2, Progress(0, 0, "", shown=False))
     batch = next(iter(iterate(data.splits["train"], 32)))
-    encoded = trainer.model.encode(batch)
+    encoded = trainer.model.run_encoders(batch)
     encoded = replace(encoded, sequences={n: s * 1.0 for n, s in encoded.sequences.items()})
     output = trainer.model.fuse(encoded)
     task = trainer.loss(output.prediction, trainer.labels[batch.rows])
