@@ -98,7 +98,7 @@ def compared(record: Mapping[str, Any], *, warn: bool = True) -> dict[str, float
         told = ", ".join(f"{n} {believed[n]:.2f} (validation {read[n]:.2f})" for n in far)
         warnings.warn(
             f"epoch {record['epoch']}: estimates that steer differ from validation by more than "
-            f"{FAR} nats: {told}; lower their weights, or change critics.rate: up where critics lag "
+            f"{FAR} nats: {told}; lower their weights or change critics.rate: up where critics lag "
             "behind the model, down where they know the training clips by heart",
             EstimationWarning,
             stacklevel=2,
